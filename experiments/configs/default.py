@@ -1,0 +1,167 @@
+"""What every config starts from: data sets, schedule of a stage, evaluation, and the two scales.
+
+A config is executed Python: run only configs you trust. Tuples, not lists, so that the command line
+can set them.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+DATA_SETS = ('phantom', 'lidc_slices', 'folder')
+SCALES = ('cpu', 'paper')
+
+
+def parse(argument: str) -> tuple[str, str]:
+  """Splits ``'<data set>[,<scale>]'``; the scale is ``cpu`` unless given."""
+  name, _, scale = argument.partition(',')
+  scale = scale or 'cpu'
+  for value, known, what in ((name, DATA_SETS, 'data set'), (scale, SCALES, 'scale')):
+    if value not in known:
+      raise ValueError(f'Unknown {what} "{value}" in the config argument; known: {", ".join(known)}.')
+  return name, scale
+
+
+def base(method: str, argument: str) -> ConfigDict:
+  """Everything but the model and the stages."""
+  name, scale = parse(argument)
+  config = ConfigDict()
+  config.name = method
+  config.method = method
+  config.seed = 0
+  config.max_minutes = 0.0  # wall-clock budget of one start; 0 is none
+  config.data = data(name, scale)
+  config.augment = augmentation()
+  config.evaluation = ConfigDict(
+    {
+      'num_samples': 16,
+      'validation_samples': 8,
+      'validation_records': 200,  # the first so many of the validation part
+      'protocol': 'standard',
+      'panels': 12,
+      'robustness_records': 0,  # 0: no robustness test
+      'robustness_samples': 8,
+    }
+  )
+  config.model = ConfigDict()
+  config.stage = ConfigDict()
+  return config
+
+
+def data(name: str, scale: str) -> ConfigDict:
+  """Where the data comes from, how it is split, cut and fed."""
+  size = 128 if scale == 'paper' else 64
+  config = ConfigDict(
+    {
+      'name': name,
+      'data_dir': 'data_cache',
+      'options': {},
+      'cache_mb': 1024,
+      'rater_order': 'identity',
+      'split': {
+        'file': config_dict.placeholder(str),
+        'validation': 0.15,
+        'test': 0.25,
+        'seed': 0,
+        'folds': 0,  # 0: hold-out
+        'fold': 0,
+      },
+      'size': size,
+      'crop': 'center',
+      'batch_size': 12 if scale == 'paper' else 16,
+      'num_threads': 2,
+      'eval_size': size,
+      'eval_crop': 'center',
+      'eval_batch_size': 16,
+      'eval_margin': 0,
+      'score_by': 'image',
+    }
+  )
+  {'phantom': _phantom, 'lidc_slices': _lidc_slices, 'folder': _folder}[name](config)
+  return config
+
+
+def _phantom(config: ConfigDict) -> None:
+  """2,600 images with 4 raters, one image a case."""
+  config.options = ConfigDict({'size': config.size, 'num_images': 2600, 'num_raters': 4, 'seed': 0})
+  config.split.validation, config.split.test = 200, 400
+
+
+def _lidc_slices(config: ConfigDict) -> None:
+  """Nodule crops of LIDC-IDRI; slots are not persons, so raters are ordered by area."""
+  config.manual_dir = config_dict.placeholder(str)
+  config.options = ConfigDict({'min_raters': 1})
+  config.rater_order = 'area_rank'
+
+
+def _folder(config: ConfigDict) -> None:
+  """images/ and rater_<k>/: large images are cropped for training and tiled for evaluation."""
+  config.manual_dir = config_dict.placeholder(str)
+  config.options = ConfigDict({'num_classes': 2, 'case_pattern': config_dict.placeholder(str)})
+  config.crop, config.eval_crop = 'random', 'tile'
+  config.eval_size, config.eval_batch_size = 4 * config.size, 4
+
+
+def augmentation() -> ConfigDict:
+  """Largest amplitudes of the changes drawn on the device (flips and turns are the host's)."""
+  return ConfigDict(
+    {
+      'probability': 0.5,
+      'rotation': 20.0,
+      'scale': 0.1,
+      'elastic': 0.0,
+      'brightness': 0.05,
+      'contrast': 0.1,
+      'gamma': 0.0,
+      'noise': 0.02,
+    }
+  )
+
+
+def stage(steps: int, *, verb: str, best_by: str, learning_rate: float) -> ConfigDict:
+  """The schedule of one stage; ``best_by`` names the validation score that picks the best."""
+  return ConfigDict(
+    {
+      'steps': steps,
+      'verb': verb,  # what is evaluated: 'sample' or 'personalize'
+      'best_by': best_by,
+      'lower_is_better': best_by.startswith('ged'),
+      'method': {},  # arguments of the method in this stage alone
+      'freeze': config_dict.placeholder(str),  # regular expression over parameter names
+      'ema_decay': 0.999,
+      'artifact_probability': 0.0,
+      'log_every': 10,
+      'checkpoint_every': max(steps // 5, 1),
+      'optimizer': {
+        'learning_rate': learning_rate,
+        'warmup_steps': steps // 20,
+        'weight_decay': 1e-5,
+        'clip_norm': 1.0,
+        'accumulate': 1,
+        'rate_of': (),
+      },
+    }
+  )
+
+
+def trunk(scale: str) -> ConfigDict:
+  """The trunk and the encoders: small and folded for CPUs, the papers' size for accelerators."""
+  if scale == 'paper':
+    return ConfigDict(
+      {
+        'trunk': {'name': 'resnet34'},
+        'latent_dim': 6,
+        'encoder_widths': (16, 32, 64, 128, 256),
+        'encoder_convs': 3,
+        'encoder_patch': 1,
+        'dtype': 'bfloat16',
+      }
+    )
+  return ConfigDict(
+    {
+      'trunk': {'name': 'unet', 'widths': (32, 64, 96, 128), 'convs': 2, 'patch': 2},
+      'latent_dim': 6,
+      'encoder_widths': (16, 32, 64),
+      'encoder_convs': 2,
+      'encoder_patch': 2,
+      'dtype': 'float32',
+    }
+  )

@@ -1,0 +1,134 @@
+"""Train, evaluate and report in one command.
+
+python -m experiments.main --config=experiments/configs/harmonized.py
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from experiments import startup
+from experiments.dry_run import dry_run
+from multirater_jax import sharding
+from multirater_jax.checkpoints import CheckpointError
+from multirater_jax.data import phantom
+from multirater_jax.data.errors import DataError
+from multirater_jax.evaluate import evaluate
+from multirater_jax.experiment import Experiment, open_experiment
+from multirater_jax.panels import write_panels
+from multirater_jax.report import write as write_report
+from multirater_jax.results import score_table, write_results
+from multirater_jax.robustness import write_robustness
+from multirater_jax.train import Stopped, best_params, train
+from multirater_jax.train_log import NotFiniteError
+from multirater_jax.workdir import Lock, WorkdirError
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'The config, as FILE[:DATA SET[,paper]].')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; runs/<method>-<data set>.')
+_MODE = flags.DEFINE_enum(
+  'mode', 'train', ['train', 'evaluate', 'report'], 'What to start with; the rest follows.'
+)
+_DRY_RUN = flags.DEFINE_bool('dry_run', False, 'One step of everything; writes no run.')
+_PRINT_CONFIG = flags.DEFINE_bool('print_config', False, 'Print the resolved config and end.')
+_ALLOW = flags.DEFINE_bool('allow_config_change', False, 'Go on with a run under a changed config.')
+_DISTRIBUTED = flags.DEFINE_enum(
+  'distributed', 'auto', sharding.MODES, 'Join the processes of a multi-host job.'
+)
+_COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0, where not announced.')
+_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Processes of the job.')
+_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Number of this process, from 0.')
+
+_EXPECTED = (startup.ConfigError, DataError, CheckpointError, WorkdirError, NotFiniteError)
+
+
+def main(_: Sequence[str]) -> int:
+  """Returns the exit status: 0 done or out of budget, 2 bad input, 128 + n after signal n."""
+  try:
+    return run(_CONFIG.value)
+  except Stopped as stopped:
+    print(f'Stopped: {stopped}. The state is saved; the same command goes on from there.')
+    return stopped.code
+  except _EXPECTED as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 2
+
+
+def run(config: ConfigDict) -> int:
+  """Does what the flags ask for."""
+  if _PRINT_CONFIG.value:
+    print(config)
+    return 0
+  startup.check_config(config)
+  sharding.start(
+    _DISTRIBUTED.value,
+    coordinator=_COORDINATOR.value,
+    num_processes=_NUM_PROCESSES.value,
+    process_id=_PROCESS_ID.value,
+  )
+  startup.check_devices(config)
+  sharding.assert_same(config.to_json_best_effort())
+  workdir = Path(_WORKDIR.value) if _WORKDIR.value else startup.default_workdir(config)
+  if _MODE.value == 'report':
+    return report(workdir)
+  startup.check_unchanged(config, workdir, allow=_ALLOW.value)
+  experiment = open_experiment(config, workdir, startup.prepare_data(config))
+  startup.check_methods(experiment)
+  if _DRY_RUN.value:
+    dry_run(experiment)
+    return 0
+  with Lock(workdir):
+    return train_and_evaluate(experiment)
+
+
+def train_and_evaluate(experiment: Experiment) -> int:
+  """Everything after the checks; a finished run is only reported again."""
+  workdir, stages = experiment.workdir, experiment.config.stages
+  finished = (workdir / 'evaluation' / 'summary.json').is_file()
+  if jax.process_index() == 0:
+    startup.write_run_files(experiment)
+  if _MODE.value == 'train':
+    params = train(experiment)
+  else:
+    params = {stage: best_params(experiment, stage) for stage in stages}
+  if not finished or _MODE.value == 'evaluate':
+    known = experiment.config.data.name == 'phantom'
+    rows = evaluate(experiment, params, samples=phantom.fresh_by_name if known else None)
+    if experiment.config.evaluation.robustness_records:
+      write_robustness(experiment, stages[0], params[stages[0]])
+    if jax.process_index() == 0:
+      write_panels(experiment, params, rows)
+      write_results(experiment, rows)
+  return report(workdir) if jax.process_index() == 0 else 0
+
+
+def report(workdir: Path) -> int:
+  """Writes the report, prints the score table and where the report lies."""
+  try:
+    path = write_report(workdir)
+  except ValueError as error:
+    raise WorkdirError(str(error)) from error
+  print(score_table(json.loads((workdir / 'evaluation' / 'summary.json').read_text())['rows']))
+  print(f'Report: {path.resolve()}')
+  return 0
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+  """Parses the command line; a mistake is one sentence and exit status 2."""
+  try:
+    rest = flags.FLAGS(argv)
+    if _CONFIG.value is None:
+      raise flags.Error('give --config=FILE, such as experiments/configs/harmonized.py')
+  except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+    sys.exit(2)
+  return rest
+
+
+if __name__ == '__main__':
+  logging.set_verbosity(logging.WARNING)
+  app.run(main, flags_parser=parse_flags)

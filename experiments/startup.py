@@ -1,0 +1,179 @@
+"""What a command does before any work: check the config, prepare the data, claim the workdir."""
+
+import difflib
+import importlib.metadata
+import inspect
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+import tfds_builders
+from multirater_jax import sharding
+from multirater_jax.data import splits
+from multirater_jax.experiment import Experiment, make_method
+from multirater_jax.methods import METHODS
+from multirater_jax.scoring import VERBS
+from multirater_jax.workdir import config_difference, write_json
+
+# Settings that do not change what is trained; a run may go on under other values of these.
+_FREE = (
+  'max_minutes',
+  'data.cache_mb',
+  'data.data_dir',
+  'data.eval_batch_size',
+  'data.manual_dir',
+  'data.num_threads',
+  'evaluation.num_samples',
+  'evaluation.panels',
+  'evaluation.protocol',
+  'evaluation.robustness',
+)
+_VERSIONS = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
+
+
+class ConfigError(ValueError):
+  """A setting that cannot work; one sentence with the nearest valid one."""
+
+
+def check_config(config: ConfigDict) -> None:
+  """Raises ConfigError on names and numbers that no run could use; touches no device or file."""
+  _check_name('config.method', config.method, METHODS)
+  _check_name('config.data.name', config.data.name, tfds_builders.BUILDERS)
+  if not config.stages:
+    raise ConfigError('config.stages is empty; name at least one stage.')
+  known = inspect.signature(METHODS[config.method]).parameters
+  if 'latent' not in known:
+    _check_arguments('config.model', config.model, known)
+  for stage in config.stages:
+    _check_name('config.stages', stage, config.stage)
+    options = config.stage[stage]
+    _check_name(f'config.stage.{stage}.verb', options.verb, VERBS)
+    for key in ('steps', 'log_every', 'checkpoint_every'):
+      _check_least(f'config.stage.{stage}.{key}', options[key], 1)
+    _check_least(f'config.stage.{stage}.optimizer.accumulate', options.optimizer.accumulate, 1)
+    rate = options.optimizer.learning_rate
+    if not rate > 0:
+      raise ConfigError(f'config.stage.{stage}.optimizer.learning_rate={rate} must be positive.')
+  for key in ('batch_size', 'size', 'eval_size', 'eval_batch_size', 'num_threads'):
+    _check_least(f'config.data.{key}', config.data[key], 1)
+  _check_least('config.evaluation.num_samples', config.evaluation.num_samples, 2)
+
+
+def _check_name(key: str, name: str, known: Any) -> None:
+  if name not in known:
+    near = difflib.get_close_matches(str(name), list(known), 1)
+    hint = f'did you mean "{near[0]}"?' if near else f'choose one of {", ".join(known)}.'
+    raise ConfigError(f'{key}="{name}" is unknown; {hint}')
+
+
+def _check_arguments(key: str, arguments: ConfigDict, known: Any) -> None:
+  for name in arguments:
+    _check_name(f'{key}.{name}', name, (*known, 'dtype'))
+
+
+def _check_least(key: str, value: int, least: int) -> None:
+  if value < least:
+    raise ConfigError(f'{key}={value} must be at least {least}.')
+
+
+def check_devices(config: ConfigDict) -> None:
+  """Raises ConfigError where a batch cannot be divided over the devices."""
+  for key in ('batch_size', 'eval_batch_size'):
+    try:
+      sharding.check_batch(config.data[key])
+    except ValueError as error:
+      raise ConfigError(f'config.data.{key}: {error}.') from error
+
+
+def check_methods(experiment: Experiment) -> None:
+  """Builds the method of every stage; raises ConfigError on an argument it does not take."""
+  for stage in experiment.config.stages:
+    try:
+      method = make_method(experiment, stage)
+    except (TypeError, ValueError) as error:
+      raise ConfigError(f'The model of stage "{stage}" cannot be built: {error}') from error
+    if experiment.config.stage[stage].verb == 'personalize' and method.personalize is None:
+      raise ConfigError(
+        f'config.stage.{stage}.verb="personalize", but {experiment.config.method} makes no '
+        'personalized masks; use "sample".'
+      )
+
+
+def prepare_data(config: ConfigDict) -> Path:
+  """Builds the data set of the config, once, and returns its folder."""
+  data = config.data
+  options = {k: v for k, v in data.options.to_dict().items() if v is not None}
+  if 'manual_dir' in data:
+    if data.manual_dir is None:
+      raise ConfigError(
+        f'The data set {data.name} is not built in: give its folder by --config.data.manual_dir=...'
+      )
+    options['manual_dir'] = data.manual_dir
+  return tfds_builders.prepare(data.name, data.data_dir, **options)
+
+
+def default_workdir(config: ConfigDict) -> Path:
+  """``runs/<method>-<data set>``, with the scale where it is not the default one."""
+  return Path('runs') / f'{config.name}-{config.data.name}'
+
+
+def check_unchanged(config: ConfigDict, workdir: Path, *, allow: bool) -> None:
+  """Raises ConfigError where the workdir belongs to a run under another config."""
+  path = workdir / 'config.json'
+  if not path.is_file():
+    return
+  lines = config_difference(json.loads(path.read_text()), config.to_dict())
+  lines = [line for line in lines if not line.startswith(_FREE)]
+  if lines and not allow:
+    raise ConfigError(
+      f'{workdir} holds a run under another config ({"; ".join(lines)}); choose another --workdir, '
+      'undo the change, or pass --allow_config_change to go on with it.'
+    )
+
+
+def write_run_files(experiment: Experiment) -> None:
+  """Config, split, fingerprint of the data and environment, for the record and the report."""
+  workdir, source = experiment.workdir, experiment.source
+  write_json(workdir / 'config.json', experiment.config.to_dict())
+  splits.write(experiment.split, workdir / 'split.json')
+  write_json(workdir / 'fingerprint.json', _fingerprint(source))
+  write_json(workdir / 'environment.json', _environment())
+
+
+def _fingerprint(source: Any) -> dict[str, Any]:
+  info = source.info
+  areas = np.array(
+    [[np.nan if a is None else a for a in record['areas']] for record in info.records], float
+  )
+  return {
+    'name': info.name,
+    'hash': info.hash,
+    'records': len(info.records),
+    'cases': len(set(info.cases)),
+    'raters': source.raters,
+    'rater_identity': info.rater_identity,
+    'rater_order': source.rater_order,
+    'num_classes': info.num_classes,
+    'annotated': (~np.isnan(areas)).sum(0),
+  }
+
+
+def _environment() -> dict[str, str]:
+  devices = jax.devices()
+  versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
+  return {
+    'command': ' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    'python': platform.python_version(),
+    'system': f'{platform.system()} {platform.machine()}',
+    'cpu cores': str(os.cpu_count()),
+    'devices': f'{len(devices)} x {devices[0].device_kind}',
+    'processes': str(jax.process_count()),
+    **versions,
+  }

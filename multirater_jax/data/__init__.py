@@ -1,0 +1,1 @@
+"""From records to batches: reading, splits, augmentation, simulated artefacts."""

@@ -1,0 +1,88 @@
+"""What training and evaluation share: a config turned into data, splits, mesh and methods."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from multirater_jax import sharding
+from multirater_jax.data import splits
+from multirater_jax.data.errors import DataError
+from multirater_jax.data.source import Source
+from multirater_jax.method import Method
+from multirater_jax.methods import METHODS
+
+PARTS = ('train', 'validation', 'test')
+
+
+class Experiment(NamedTuple):
+  """One run, opened: nothing here changes while it trains or is evaluated."""
+
+  config: ml_collections.FrozenConfigDict
+  workdir: Path
+  source: Source
+  split: dict[str, Any]
+  records: dict[str, np.ndarray]  # record numbers of each part of the split
+  mesh: jax.sharding.Mesh
+
+  @property
+  def channels(self) -> int:
+    """Channels of an image, read from the first one."""
+    return self.source[0]['image'].shape[-1]
+
+
+def open_experiment(config: Any, workdir: Path, directory: Path) -> Experiment:
+  """Opens the data set in ``directory``, draws the split of the config and checks it for leaks.
+
+  Raises DataError on a damaged set, a leak or a part without any record.
+  """
+  data = config.data
+  source = Source(directory, rater_order=data.rater_order, cache_mb=data.cache_mb)
+  cases = source.info.cases
+  split = make_split(cases, data.split)
+  splits.check_leak(split, cases)
+  records = {part: splits.records_of(split[part], cases) for part in PARTS}
+  for part in PARTS:
+    if len(records[part]) == 0:
+      raise DataError(f'The {part} part of the split holds no record; change config.data.split.')
+  mesh = sharding.data_mesh()
+  return Experiment(ml_collections.FrozenConfigDict(config), workdir, source, split, records, mesh)
+
+
+def make_split(cases: list[str], options: Any) -> dict[str, Any]:
+  """A hold-out split, one fold of a cross-validation, or one read from ``options.file``."""
+  if options.file:
+    return splits.read(options.file)
+  if options.folds:
+    return splits.k_fold(
+      cases,
+      folds=options.folds,
+      fold=options.fold,
+      seed=options.seed,
+      validation=options.validation,
+    )
+  return splits.hold_out(
+    cases, validation=options.validation, test=options.test, seed=options.seed
+  )
+
+
+def make_method(experiment: Experiment, stage: str, **changes: Any) -> Method:
+  """The method of a stage, with the number of raters and classes of the data set."""
+  config, info = experiment.config, experiment.source.info
+  arguments = config.model.to_dict() | config.stage[stage].method.to_dict() | changes
+  dtype = arguments.pop('dtype', 'float32')
+  return METHODS[config.method](
+    num_classes=info.num_classes,
+    num_raters=len(info.raters),
+    dtype=None if dtype == 'float32' else jnp.dtype(dtype),
+    **arguments,
+  )
+
+
+def stage_key(experiment: Experiment, stage: str) -> jax.Array:
+  """The key that everything random in a stage derives from."""
+  number = experiment.config.stages.index(stage)
+  return jax.random.fold_in(jax.random.key(experiment.config.seed), number)

@@ -1,0 +1,1 @@
+"""Linen modules. They know nothing of raters, losses or data."""

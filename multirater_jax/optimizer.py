@@ -1,0 +1,80 @@
+"""The optimizer of a stage, and the division of parameters into trained and frozen ones."""
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import traverse_util
+from jaxtyping import Array
+
+Flat = dict[str, Array]  # 'trunk/Conv_0/kernel' -> array
+
+
+def make_optimizer(
+  *,
+  steps: int,
+  learning_rate: float,
+  warmup_steps: int = 0,
+  weight_decay: float = 0.0,
+  clip_norm: float = 1.0,
+  accumulate: int = 1,
+  rate_of: tuple[tuple[str, float], ...] = (),
+) -> optax.GradientTransformation:
+  """Adam (AdamW with ``weight_decay``) after clipping, cosine to zero with linear warm-up.
+
+  ``rate_of`` lists (regular expression over parameter names, factor on the learning rate).
+  ``accumulate`` averages the gradients of that many steps before an update; ``steps`` counts
+  single steps.
+  """
+  updates = max(steps // accumulate, 1)
+  schedule = optax.warmup_cosine_decay_schedule(
+    0.0 if warmup_steps else learning_rate, learning_rate, warmup_steps // accumulate, updates
+  )
+  optimizer = optax.chain(
+    optax.clip_by_global_norm(clip_norm),
+    optax.adamw(schedule, weight_decay=weight_decay),
+    _scale_by_name(rate_of),
+  )
+  return optax.MultiSteps(optimizer, accumulate) if accumulate > 1 else optimizer
+
+
+def _scale_by_name(rate_of: tuple[tuple[str, float], ...]) -> optax.GradientTransformation:
+  def update(updates, params=None):
+    del params
+    factor = lambda name: next((f for pattern, f in rate_of if re.search(pattern, name)), 1.0)
+    return {name: factor(name) * value for name, value in updates.items()}
+
+  return optax.stateless(update)
+
+
+def divide(params: Any, freeze: str | None) -> tuple[Flat, Flat]:
+  """Trained and frozen parameters by name; ``freeze`` is a regular expression over names.
+
+  Raises ValueError where it leaves nothing to train.
+  """
+  flat = traverse_util.flatten_dict(params, sep='/')
+  frozen = {k: v for k, v in flat.items() if freeze and re.search(freeze, k)}
+  trained = {k: v for k, v in flat.items() if k not in frozen}
+  if not trained:
+    raise ValueError(f'freeze="{freeze}" matches every parameter; nothing is left to train.')
+  return trained, frozen
+
+
+def merge(trained: Flat, frozen: Flat) -> Any:
+  """The nested parameters that ``divide`` took apart."""
+  return traverse_util.unflatten_dict(trained | frozen, sep='/')
+
+
+def start_from(fresh: Any, earlier: Any) -> Any:
+  """``fresh`` parameters, replaced by those of an earlier stage where name and shape agree."""
+  fresh, earlier = (traverse_util.flatten_dict(tree, sep='/') for tree in (fresh, earlier))
+  kept = {k: v for k, v in earlier.items() if k in fresh and fresh[k].shape == v.shape}
+  return traverse_util.unflatten_dict(fresh | kept, sep='/')
+
+
+def ema_update(ema: Flat, params: Flat, step: Array, decay: float) -> Flat:
+  """Exponential moving average whose decay rises from 0.1 to ``decay``, so that it starts fresh."""
+  decay = jnp.minimum(decay, (1 + step) / (10 + step))
+  return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, params)

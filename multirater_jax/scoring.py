@@ -1,0 +1,113 @@
+"""Predict a part of the split and count: what validation and evaluation have in common."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from multirater_jax import sharding
+from multirater_jax.data.tiles import eval_batches
+from multirater_jax.experiment import Experiment
+from multirater_jax.method import Batch, Method, image_keys
+from multirater_jax.metrics import Counts, add_to_units, bounds, count
+
+Counter = Callable[[Batch, jax.Array], Counts]  # (batch, one key per row) -> counts of its rows
+
+
+class Units(NamedTuple):
+  """What is scored: records, or cases where whole volumes are."""
+
+  numbers: np.ndarray  # [u] of the record or case, ascending
+  case: np.ndarray  # [u] number of the case, which bootstrap resamples
+  column: str  # the field of a batch that names a row's unit
+
+
+def units_of(experiment: Experiment, records: np.ndarray) -> Units:
+  """The units that the records make up."""
+  cases = record_cases(experiment, records)
+  if experiment.config.data.score_by == 'case':
+    numbers = np.unique(cases)
+    return Units(numbers, numbers, 'case')
+  order = np.argsort(records)
+  return Units(records[order], cases[order], 'index')
+
+
+def record_cases(experiment: Experiment, records: np.ndarray) -> np.ndarray:
+  """The number of the case of every record."""
+  number = {name: n for n, name in enumerate(experiment.source.case_names)}
+  return np.array([number[experiment.source.info.cases[index]] for index in records], np.int64)
+
+
+def batches_of(experiment: Experiment, records: np.ndarray) -> Iterable[Batch]:
+  """Every record once, tiled or cropped as the config says; this process's rows."""
+  data = experiment.config.data
+  return eval_batches(
+    experiment.source,
+    records,
+    batch_size=sharding.check_batch(data.eval_batch_size),
+    size=data.eval_size,
+    crop=data.eval_crop,
+    margin=data.eval_margin,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+  )
+
+
+def count_records(
+  experiment: Experiment,
+  records: np.ndarray,
+  counter: Counter,
+  rng: jax.Array,
+  *,
+  repeat: int = 1,
+) -> Counts:
+  """Counts of every unit of ``records`` [units, ...], summed over its tiles or slices.
+
+  The key of a row derives from its unit, so the tiles of an image, or the slices of a scored
+  volume, share one draw; the result depends on neither batch size nor devices nor processes.
+  ``repeat`` is the number of rows that ``counter`` returns for each row of a batch.
+  """
+  units = units_of(experiment, records)
+  total = None
+  for local in batches_of(experiment, records):
+    batch = sharding.place_batch(experiment.mesh, local)
+    counts = counter(batch, image_keys(rng, batch[units.column]))
+    counts, names = jax.tree.map(sharding.local_rows, (counts, batch[units.column]))
+    place = np.searchsorted(units.numbers, names).clip(0)  # padding rows count nothing anywhere
+    rows = bounds.rater_units(place, repeat)
+    part = add_to_units(counts, rows, repeat * len(units.numbers))
+    total = part if total is None else jax.tree.map(np.add, total, part)
+  return total
+
+
+def make_predict(method: Method, *, verb: str, num_samples: int, num_raters: int) -> Callable:
+  """Compiled ``(params, keys, image) -> probs``: samples [b s h w k], or one map a rater."""
+
+  def predict(params, keys, image):
+    if verb == 'personalize':
+      return method.personalize(params, keys, image, jnp.eye(num_raters))
+    return method.sample(params, keys, image, num_samples)
+
+  return jax.jit(predict)
+
+
+def make_counter(
+  predict: Callable, params: Any, distort: Callable | None = None
+) -> Counter:
+  """Counts what a model predicts; ``distort`` (keys, image) changes the images first."""
+
+  def counter(batch, keys):
+    image = batch['image'] if distort is None else distort(keys, batch['image'])
+    return count_probs(predict(params, keys, image), batch)
+
+  return counter
+
+
+def count_probs(probs: jax.Array, batch: Batch) -> Counts:
+  """Counts of predictions for a batch."""
+  return _count(probs, batch['masks'], batch['annotated'], batch['valid'])
+
+
+_count = jax.jit(count)

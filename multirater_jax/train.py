@@ -1,0 +1,243 @@
+"""The one training loop, over the stages of a config. It knows no method and no stage by name."""
+
+import contextlib
+import functools
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from multirater_jax import interrupts, sharding
+from multirater_jax.checkpoints import CheckpointError, Checkpoints, digest
+from multirater_jax.data.pipeline import TrainStream, prefetch, train_stream
+from multirater_jax.experiment import Experiment, make_method, stage_key
+from multirater_jax.method import Batch
+from multirater_jax.metric_log import MetricLog
+from multirater_jax.metrics import unit_scores
+from multirater_jax.optimizer import make_optimizer
+from multirater_jax.progress import Progress
+from multirater_jax.scoring import count_records, make_counter, make_predict
+from multirater_jax.train_log import Window
+from multirater_jax.train_step import TrainState, create_state, evaluated_params, make_train_step
+
+
+class Stopped(Exception):  # noqa: N818
+  """Training ended before its last step, with its state saved; ``code`` is the exit status."""
+
+  def __init__(self, reason: str, code: int):
+    super().__init__(reason)
+    self.code = code
+
+
+class Clock(NamedTuple):
+  """When the run must end: a signal, or the wall-clock budget."""
+
+  interrupts: interrupts.Interrupts
+  deadline: float  # seconds of time.monotonic, or infinity
+
+  def reason(self) -> tuple[str, int] | None:
+    """Why to stop now, with the exit status, the same in all processes; None to go on."""
+    if signal := sharding.largest(self.interrupts.signal or 0):
+      return f'received signal {signal}', interrupts.exit_code(signal)
+    if sharding.largest(int(time.monotonic() > self.deadline)):
+      return 'the time budget max_minutes is used up', 0
+    return None
+
+
+def train(experiment: Experiment) -> dict[str, Any]:
+  """Trains every stage that is not finished yet; returns each stage's best parameters.
+
+  Raises:
+    Stopped: a signal came or the time budget ended; the state is saved, the same call goes on.
+    NotFiniteError: a loss term is not finite; names the step and the term.
+  """
+  config = experiment.config
+  minutes = config.max_minutes
+  deadline = time.monotonic() + 60 * minutes if minutes else math.inf
+  params, results, offset = None, {}, 0
+  with interrupts.Interrupts() as caught, jax.set_mesh(experiment.mesh):
+    clock = Clock(caught, deadline)
+    for stage in config.stages:
+      params = _train_stage(experiment, stage, params, offset, clock)
+      results[stage] = params
+      offset += config.stage[stage].steps
+  return results
+
+
+def best_params(experiment: Experiment, stage: str) -> Any:
+  """The averaged parameters of a finished stage's best checkpoint on the validation split.
+
+  Raises CheckpointError where the stage is not trained to its end.
+  """
+  with _checkpoints(experiment, stage) as checkpoints:
+    if checkpoints.newest_valid() != experiment.config.stage[stage].steps:
+      raise CheckpointError(
+        f'Stage "{stage}" in {experiment.workdir} is not finished; run --mode=train first.'
+      )
+    template = jax.eval_shape(lambda: fresh_state(experiment, stage))
+    state, _ = checkpoints.restore(template, checkpoints.best_valid())
+  return evaluated_params(state)
+
+
+def _checkpoints(experiment: Experiment, stage: str) -> Checkpoints:
+  return Checkpoints(
+    experiment.workdir / 'checkpoints' / stage,
+    lower_is_better=experiment.config.stage[stage].lower_is_better,
+  )
+
+
+def _optimizer(experiment: Experiment, stage: str) -> optax.GradientTransformation:
+  options = experiment.config.stage[stage]
+  return make_optimizer(steps=options.steps, **options.optimizer.to_dict())
+
+
+def fresh_state(experiment: Experiment, stage: str, earlier: Any = None) -> TrainState:
+  """The state of a stage before its first step."""
+  # The quick generator: threefry's many small kernels take five times longer to compile.
+  seed = jax.random.bits(jax.random.fold_in(stage_key(experiment, stage), 0))
+  return create_state(
+    make_method(experiment, stage),
+    _optimizer(experiment, stage),
+    jax.random.key(seed, impl='unsafe_rbg'),
+    _example(experiment),
+    freeze=experiment.config.stage[stage].freeze,
+    earlier=earlier,
+  )
+
+
+def step_function(experiment: Experiment, stage: str) -> Callable:
+  """The compiled training step of a stage; it consumes the state it is given."""
+  options = experiment.config.stage[stage]
+  step = make_train_step(
+    make_method(experiment, stage),
+    _optimizer(experiment, stage),
+    ema_decay=options.ema_decay,
+    augmentation=experiment.config.augment.to_dict(),
+    artifact_probability=options.artifact_probability,
+  )
+  return jax.jit(step, donate_argnums=0)
+
+
+def _example(experiment: Experiment) -> Batch:
+  """A batch of zeros, for shapes."""
+  size, info = experiment.config.data.size, experiment.source.info
+  raters = len(info.raters)
+  return {
+    'image': jnp.zeros((1, size, size, experiment.channels)),
+    'masks': jnp.zeros((1, raters, size, size), jnp.uint8),
+    'annotated': jnp.ones((1, raters), bool),
+    'case': jnp.zeros((1,), jnp.int32),
+    'index': jnp.zeros((1,), jnp.int32),
+  }
+
+
+def training_stream(experiment: Experiment, stage: str) -> TrainStream:
+  data = experiment.config.data
+  return train_stream(
+    experiment.source,
+    experiment.records['train'],
+    batch_size=sharding.check_batch(data.batch_size),
+    size=data.size,
+    crop=data.crop,
+    seed=experiment.config.seed + experiment.config.stages.index(stage),
+    num_threads=data.num_threads,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+  )
+
+
+def _train_stage(
+  experiment: Experiment, stage: str, earlier: Any, offset: int, clock: Clock
+) -> Any:
+  """Trains one stage from its newest checkpoint to its end; returns its best parameters."""
+  options = experiment.config.stage[stage]
+  with contextlib.ExitStack() as stack:
+    checkpoints = stack.enter_context(_checkpoints(experiment, stage))
+    newest = checkpoints.newest_valid()
+    if newest == options.steps:
+      return best_params(experiment, stage)
+    state = fresh_state(experiment, stage, earlier)
+    stream = stack.enter_context(contextlib.closing(training_stream(experiment, stage)))
+    if newest is not None:
+      state, meta = checkpoints.restore(state, newest)
+      stream.set_state(meta['stream'])
+    log = stack.enter_context(MetricLog(experiment.workdir, resume_step=offset + (newest or 0)))
+    loop = _Loop(experiment, stage, offset, checkpoints, log, clock)
+    loop.run(sharding.place_replicated(experiment.mesh, state), stream)
+  return best_params(experiment, stage)
+
+
+class _Loop(NamedTuple):
+  """What the steps of one stage share."""
+
+  experiment: Experiment
+  stage: str
+  offset: int  # steps of the stages before
+  checkpoints: Checkpoints
+  log: MetricLog
+  clock: Clock
+
+  def run(self, state: TrainState, stream: TrainStream) -> None:
+    """Steps until the stage ends, or saves and raises ``Stopped``."""
+    options = self.experiment.config.stage[self.stage]
+    rng = jax.random.fold_in(stage_key(self.experiment, self.stage), 1)
+    validate, step_fn = self._validator(), step_function(self.experiment, self.stage)
+    place = functools.partial(sharding.place_batch, self.experiment.mesh)
+    batches = prefetch(stream, place, depth=2)
+    first, window = int(state.step), Window(self.experiment.config.data.batch_size)
+    with Progress(self.stage, first, options.steps) as progress:
+      for step in range(first + 1, options.steps + 1):
+        with window.waiting():
+          batch, position = next(batches)
+        state, logs = step_fn(state, rng, batch)
+        window.add(step, logs)
+        last, whole = step == options.steps, step % options.checkpoint_every == 0
+        speak = step % options.log_every == 0 or whole or last
+        reason = self.clock.reason() if speak or jax.process_count() == 1 else None
+        if speak or reason:
+          values = window.close()
+          self.log.write(self.offset + step, 'train', self.stage, values)
+          progress.update(step, values)
+        if whole or last or reason:
+          metric = validate(state, step) if whole or last else None
+          self._save(step, state, position, metric)
+          window.restart()
+        if reason and not last:
+          raise Stopped(*reason)
+
+  def _validator(self) -> Callable[[TrainState, int], float]:
+    """Returns ``(state, step) -> the metric that chooses the best checkpoint``, logged."""
+    experiment, options = self.experiment, self.experiment.config.stage[self.stage]
+    predict = make_predict(
+      make_method(experiment, self.stage),
+      verb=options.verb,
+      num_samples=experiment.config.evaluation.validation_samples,
+      num_raters=len(experiment.source.info.raters),
+    )
+    records = experiment.records['validation'][: experiment.config.evaluation.validation_records]
+    rng = jax.random.fold_in(stage_key(experiment, self.stage), 2)
+
+    def validate(state, step):
+      counter = make_counter(predict, evaluated_params(state))
+      counts = count_records(experiment, records, counter, rng)
+      scores = unit_scores(counts, counts if options.verb == 'personalize' else None)
+      means = {name: float(np.nanmean(v)) for name, v in scores.items() if not np.isnan(v).all()}
+      self.log.write(self.offset + step, 'validation', self.stage, means)
+      return means.get(options.best_by, math.nan)
+
+    return validate
+
+  def _save(self, step: int, state: TrainState, position: Any, metric: float | None) -> None:
+    self.log.flush()
+    meta = {'stage': self.stage, 'stream': position, 'data': self.experiment.source.info.hash}
+    self.checkpoints.save(step, state, meta, metric)
+
+
+def final_digest(experiment: Experiment) -> str:
+  """SHA-256 of the parameters that the last finished stage ended with."""
+  return digest(best_params(experiment, experiment.config.stages[-1]))

@@ -1,0 +1,1 @@
+"""LIDC-IDRI from the raw DICOM and XML files of the archive."""

@@ -1,0 +1,1 @@
+"""Lung nodules that never were: images and raters whose truth is known."""

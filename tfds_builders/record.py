@@ -1,0 +1,107 @@
+"""The one record layout that every builder writes and the input pipeline reads."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from multirater_jax.data.errors import DataError
+
+SPLIT = 'records'  # the only one: train, validation and test are drawn by case at run time
+IMAGE_DTYPES = (np.uint8, np.uint16, np.float32)
+
+Config = TypeVar('Config', bound=tfds.core.BuilderConfig)
+
+
+def features(
+  num_raters: int, *, channels: int | None = None, dtype: type = np.uint8
+) -> tfds.features.FeaturesDict:
+  """The features of a record; ``channels`` None allows gray and color images in one set."""
+  return tfds.features.FeaturesDict(
+    {
+      'image': tfds.features.Tensor(shape=(None, None, channels), dtype=dtype, encoding='zlib'),
+      'masks': tfds.features.Tensor(
+        shape=(num_raters, None, None), dtype=np.uint8, encoding='zlib'
+      ),
+      'annotated': tfds.features.Tensor(shape=(num_raters,), dtype=np.bool_),
+      'case': tfds.features.Text(),
+      'name': tfds.features.Text(),
+      'spacing': tfds.features.Tensor(shape=(2,), dtype=np.float32),
+    }
+  )
+
+
+def info(
+  builder: tfds.core.DatasetBuilder,
+  *,
+  raters: list[str],
+  rater_identity: bool,
+  num_classes: int,
+  channels: int | None = None,
+  dtype: type = np.uint8,
+  **metadata: Any,
+) -> tfds.core.DatasetInfo:
+  """The ``DatasetInfo`` of a builder, with README and citation from the builder's folder.
+
+  ``rater_identity`` is true where rater k is the same person on every image. Further keywords
+  (JSON values) are kept in the metadata.
+  """
+  return builder.dataset_info_from_configs(
+    features=features(len(raters), channels=channels, dtype=dtype),
+    metadata=tfds.core.MetadataDict(
+      raters=list(raters), rater_identity=rater_identity, num_classes=num_classes, **metadata
+    ),
+  )
+
+
+def encode(
+  *,
+  image: np.ndarray,
+  masks: np.ndarray,
+  annotated: np.ndarray,
+  case: str,
+  name: str,
+  spacing: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+  """One record: image [h w c], masks [r h w] of class indices, spacing in mm (row, column).
+
+  The mask of a rater that did not draw is stored as zeros. ``name`` is unique within the set.
+
+  Raises:
+    DataError: when the shapes or the type of the image do not fit.
+  """
+  if image.ndim != 3 or masks.ndim != 3 or image.shape[:2] != masks.shape[1:]:
+    raise DataError(
+      f'Record {name}: an image [h w c] of shape {image.shape} does not fit masks [r h w] of '
+      f'shape {masks.shape}.'
+    )
+  if image.dtype not in IMAGE_DTYPES:
+    raise DataError(f'Record {name}: image type {image.dtype} is not uint8, uint16 or float32.')
+  annotated = np.asarray(annotated, dtype=np.bool_)
+  return {
+    'image': np.ascontiguousarray(image),
+    'masks': np.where(annotated[:, None, None], masks, 0).astype(np.uint8),
+    'annotated': annotated,
+    'case': case,
+    'name': name,
+    'spacing': np.asarray((np.nan, np.nan) if spacing is None else spacing, dtype=np.float32),
+  }
+
+
+def named(config: Config, source: str = '') -> Config:
+  """The config under a name made from its options and the ``source`` it reads.
+
+  The name is a folder of the prepared set, so other options or another source never reuse it.
+  ``source`` is any text that changes with the input files, for example a listing.
+  """
+  inherited = {field.name for field in dataclasses.fields(tfds.core.BuilderConfig)}
+  options = {
+    field.name: getattr(config, field.name)
+    for field in dataclasses.fields(config)
+    if field.name not in inherited and field.metadata.get('hashed', True)
+  }
+  text = json.dumps([options, source], sort_keys=True, default=str)
+  return dataclasses.replace(config, name=hashlib.sha256(text.encode()).hexdigest()[:16])
