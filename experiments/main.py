@@ -3,6 +3,7 @@
 python -m experiments.main --config=experiments/configs/harmonized.py
 """
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,6 @@ from experiments import startup
 from experiments.dry_run import dry_run
 from multirater_jax import sharding
 from multirater_jax.checkpoints import CheckpointError
-from multirater_jax.data import phantom
 from multirater_jax.data.errors import DataError
 from multirater_jax.evaluate import evaluate
 from multirater_jax.experiment import Experiment, open_experiment
@@ -48,6 +48,8 @@ _EXPECTED = (startup.ConfigError, DataError, CheckpointError, WorkdirError, NotF
 
 def main(_: Sequence[str]) -> int:
   """Returns the exit status: 0 done or out of budget, 2 bad input, 128 + n after signal n."""
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)
   try:
     return run(_CONFIG.value)
   except Stopped as stopped:
@@ -81,7 +83,7 @@ def run(config: ConfigDict) -> int:
   if _DRY_RUN.value:
     dry_run(experiment)
     return 0
-  with Lock(workdir):
+  with Lock(workdir) if jax.process_index() == 0 else contextlib.nullcontext():
     return train_and_evaluate(experiment)
 
 
@@ -96,8 +98,8 @@ def train_and_evaluate(experiment: Experiment) -> int:
   else:
     params = {stage: best_params(experiment, stage) for stage in stages}
   if not finished or _MODE.value == 'evaluate':
-    known = experiment.config.data.name == 'phantom'
-    rows = evaluate(experiment, params, samples=phantom.fresh_by_name if known else None)
+    (workdir / 'evaluation').mkdir(exist_ok=True)
+    rows = evaluate(experiment, params, samples=startup.true_process(experiment))
     if experiment.config.evaluation.robustness_records:
       write_robustness(experiment, stages[0], params[stages[0]])
     if jax.process_index() == 0:
@@ -120,15 +122,12 @@ def report(workdir: Path) -> int:
 def parse_flags(argv: Sequence[str]) -> list[str]:
   """Parses the command line; a mistake is one sentence and exit status 2."""
   try:
-    rest = flags.FLAGS(argv)
-    if _CONFIG.value is None:
-      raise flags.Error('give --config=FILE, such as experiments/configs/harmonized.py')
+    startup.check_overrides(argv)
+    return flags.FLAGS(argv)
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
     print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
     sys.exit(2)
-  return rest
 
 
 if __name__ == '__main__':
-  logging.set_verbosity(logging.WARNING)
   app.run(main, flags_parser=parse_flags)

@@ -2,11 +2,13 @@
 
 import difflib
 import importlib.metadata
+import importlib.util
 import inspect
 import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from ml_collections import ConfigDict
 
 import tfds_builders
 from multirater_jax import sharding
-from multirater_jax.data import splits
+from multirater_jax.data import phantom, splits
+from multirater_jax.evaluate import Draw
 from multirater_jax.experiment import Experiment, make_method
 from multirater_jax.methods import METHODS
 from multirater_jax.scoring import VERBS
@@ -40,6 +43,33 @@ _VERSIONS = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'num
 
 class ConfigError(ValueError):
   """A setting that cannot work; one sentence with the nearest valid one."""
+
+
+def check_overrides(argv: Sequence[str]) -> None:
+  """Raises ConfigError without a config, or where ``--config.<key>`` names a key it does not have."""
+  if any(argument in ('--help', '-h', '--helpfull', '--helpshort') for argument in argv):
+    return
+  config = _load_config([a for a in argv if a.startswith('--config=')])
+  for argument in argv:
+    if argument.startswith('--config.'):
+      *groups, key = argument.partition('=')[0].split('.')[1:]
+      node, path = config, 'config'
+      for name in (*groups, key):
+        _check_name(path, name, list(node) if isinstance(node, ConfigDict) else ())
+        node, path = node[name], f'{path}.{name}'
+
+
+def _load_config(arguments: Sequence[str]) -> ConfigDict:
+  """The config as its file gives it, before any override."""
+  if not arguments:
+    raise ConfigError('Give --config=FILE, such as --config=experiments/configs/harmonized.py')
+  path, *argument = arguments[-1].partition('=')[2].split(':', 1)
+  if not Path(path).is_file():
+    raise ConfigError(f'There is no config file {path}; look into experiments/configs/.')
+  spec = importlib.util.spec_from_file_location('config', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module.get_config(*argument)
 
 
 def check_config(config: ConfigDict) -> None:
@@ -69,8 +99,8 @@ def check_config(config: ConfigDict) -> None:
 def _check_name(key: str, name: str, known: Any) -> None:
   if name not in known:
     near = difflib.get_close_matches(str(name), list(known), 1)
-    hint = f'did you mean "{near[0]}"?' if near else f'choose one of {", ".join(known)}.'
-    raise ConfigError(f'{key}="{name}" is unknown; {hint}')
+    hint = f'did you mean "{near[0]}"?' if near else f'known: {", ".join(known) or "nothing"}.'
+    raise ConfigError(f'Unknown name "{name}" in {key}; {hint}')
 
 
 def _check_arguments(key: str, arguments: ConfigDict, known: Any) -> None:
@@ -117,6 +147,22 @@ def prepare_data(config: ConfigDict) -> Path:
       )
     options['manual_dir'] = data.manual_dir
   return tfds_builders.prepare(data.name, data.data_dir, **options)
+
+
+def true_process(experiment: Experiment) -> Draw | None:
+  """Fresh annotations of test images, where the data set is simulated; None elsewhere."""
+  if experiment.config.data.name != 'phantom':
+    return None
+  size = experiment.source.info.records[0]['size'][0]
+  if size != experiment.config.data.eval_size:
+    return None  # the draws would not lie on the cut images
+  styles = phantom.make_styles(len(experiment.source.info.raters))
+
+  def draw(names, num_samples):
+    seeds = [phantom.scene_seed(name) for name in names]
+    return phantom.fresh_samples(seeds, num_samples, 0, size=size, styles=styles)
+
+  return draw
 
 
 def default_workdir(config: ConfigDict) -> Path:

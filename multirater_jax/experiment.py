@@ -53,19 +53,23 @@ def open_experiment(config: Any, workdir: Path, directory: Path) -> Experiment:
 
 
 def make_split(cases: list[str], options: Any) -> dict[str, Any]:
-  """A hold-out split, one fold of a cross-validation, or one read from ``options.file``."""
+  """A hold-out split, one fold of a cross-validation, or one read from ``options.file``.
+
+  ``validation`` and ``test`` are shares below 1, or numbers of cases.
+  """
   if options.file:
     return splits.read(options.file)
+  share = lambda value: int(value) if value >= 1 else value
   if options.folds:
     return splits.k_fold(
       cases,
       folds=options.folds,
       fold=options.fold,
       seed=options.seed,
-      validation=options.validation,
+      validation=share(options.validation),
     )
   return splits.hold_out(
-    cases, validation=options.validation, test=options.test, seed=options.seed
+    cases, validation=share(options.validation), test=share(options.test), seed=options.seed
   )
 
 

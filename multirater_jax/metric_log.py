@@ -160,13 +160,13 @@ def _drop_after(path: Path, step: int) -> None:
   if not path.exists():
     return
   text = path.read_text(encoding='utf-8', errors='replace')
-  kept = ''.join(line for line in text.splitlines(keepends=True) if _is_kept(line, step))
+  kept = ''.join(f'{line}\n' for line in text.split('\n') if _is_kept(line, step))
   if kept != text:
     write_text(path, kept)
 
 
 def _is_kept(line: str, step: int) -> bool:
   try:
-    return line.endswith('\n') and json.loads(line)['step'] <= step
+    return json.loads(line)['step'] <= step
   except (ValueError, KeyError, TypeError):
     return False

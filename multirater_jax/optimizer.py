@@ -16,7 +16,7 @@ def make_optimizer(
   *,
   steps: int,
   learning_rate: float,
-  warmup_steps: int = 0,
+  warmup: float = 0.0,
   weight_decay: float = 0.0,
   clip_norm: float = 1.0,
   accumulate: int = 1,
@@ -24,13 +24,14 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
   """Adam (AdamW with ``weight_decay``) after clipping, cosine to zero with linear warm-up.
 
+  ``warmup`` is the share of the updates in which the rate rises.
   ``rate_of`` lists (regular expression over parameter names, factor on the learning rate).
   ``accumulate`` averages the gradients of that many steps before an update; ``steps`` counts
   single steps.
   """
   updates = max(steps // accumulate, 1)
   schedule = optax.warmup_cosine_decay_schedule(
-    0.0 if warmup_steps else learning_rate, learning_rate, warmup_steps // accumulate, updates
+    0.0, learning_rate, max(int(warmup * updates), 1), max(updates, 2)
   )
   optimizer = optax.chain(
     optax.clip_by_global_norm(clip_norm),

@@ -18,7 +18,6 @@ from multirater_jax.workdir import write_json, write_text
 def write_results(experiment: Experiment, rows: list[Row]) -> Path:
   """Writes ``evaluation/cases.csv`` and ``evaluation/summary.json``; returns their folder."""
   folder = experiment.workdir / 'evaluation'
-  folder.mkdir(parents=True, exist_ok=True)
   units = units_of(experiment, experiment.records['test'])
   cases = [experiment.source.case_names[number] for number in units.case]
   names = _unit_names(experiment, units)

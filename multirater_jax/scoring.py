@@ -13,6 +13,8 @@ from multirater_jax.experiment import Experiment
 from multirater_jax.method import Batch, Method, image_keys
 from multirater_jax.metrics import Counts, add_to_units, bounds, count
 
+VERBS = ('sample', 'personalize')  # what a stage is scored on
+
 Counter = Callable[[Batch, jax.Array], Counts]  # (batch, one key per row) -> counts of its rows
 
 

@@ -201,6 +201,7 @@ class _Loop(NamedTuple):
         reason = self.clock.reason() if speak or jax.process_count() == 1 else None
         if speak or reason:
           values = window.close()
+        if speak:
           self.log.write(self.offset + step, 'train', self.stage, values)
           progress.update(step, values)
         if whole or last or reason:

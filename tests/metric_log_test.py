@@ -65,6 +65,16 @@ def test_resumed_file_equals_the_uninterrupted_one(tmp_path, torn):
   assert whole == resumed
 
 
+def test_a_line_that_only_lacks_its_end_is_kept(tmp_path):
+  for name in ('whole', 'cut'):
+    with MetricLog(tmp_path / name) as log:
+      write_steps(log, range(4))
+  whole = (tmp_path / 'whole' / 'metrics.jsonl').read_bytes()
+  (tmp_path / 'cut' / 'metrics.jsonl').write_bytes(whole[:-1])
+  MetricLog(tmp_path / 'cut', resume_step=3).close()
+  assert (tmp_path / 'cut' / 'metrics.jsonl').read_bytes() == whole
+
+
 def test_a_fresh_start_drops_everything(tmp_path):
   with MetricLog(tmp_path) as log:
     write_steps(log, range(4))

@@ -132,7 +132,7 @@ def stage(steps: int, *, verb: str, best_by: str, learning_rate: float) -> Confi
       'checkpoint_every': max(steps // 5, 1),
       'optimizer': {
         'learning_rate': learning_rate,
-        'warmup_steps': steps // 20,
+        'warmup': 0.05,  # share of the steps
         'weight_decay': 1e-5,
         'clip_norm': 1.0,
         'accumulate': 1,

@@ -1,6 +1,5 @@
 """Writing checkpoints, keeping the newest and the best, and finding the newest intact one."""
 
-import contextlib
 import os
 import types
 from pathlib import Path
@@ -202,11 +201,6 @@ class Checkpoints:
     return ocp.CheckpointManager(self.directory, options=options)
 
   def _not_saved(self, step: int, error: Exception) -> CheckpointError:
-    """The error to raise; the next save starts afresh, so that it can be tried again."""
-    writer, self._writer, self._in_background = self._writer, None, None
-    if writer is not None:
-      with contextlib.suppress(Exception):  # it would raise the same error again
-        writer.close()
     reason = str(error).strip().split('\n')[0] or type(error).__name__
     return CheckpointError(f'checkpoint {step} could not be written to {self.directory}: {reason}')
 

@@ -71,9 +71,9 @@ def intervals(
 
 
 def paired_difference(
-  a: Float[np.ndarray, 'u'],
-  b: Float[np.ndarray, 'u'],
-  cases: Shaped[np.ndarray, 'u'],
+  a: Float[np.ndarray, '_'],
+  b: Float[np.ndarray, '_'],
+  cases: Shaped[np.ndarray, '_'],
   *,
   num_resamples: int = 10_000,
   seed: int = 0,
@@ -112,7 +112,7 @@ def _by_case(
   values = np.asarray(values, np.float64)
   defined = ~np.isnan(values)
   _, index = np.unique(np.asarray(cases)[defined], return_inverse=True)
-  return np.bincount(index, values[defined]), np.bincount(index)
+  return np.bincount(index, values[defined]).astype(np.float64), np.bincount(index)
 
 
 def _resamples(rng: np.random.Generator, n: int, total: int) -> Iterator[np.ndarray]:

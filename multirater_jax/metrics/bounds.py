@@ -7,14 +7,14 @@ samples like any others.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key, Num, Shaped
+from jaxtyping import Array, Bool, Float, Key, Shaped
 
 from multirater_jax.metrics.calibration import Numeric
 from multirater_jax.metrics.overlap import Counts, count
 
 
 def rater_counts(
-  masks: Num[Numeric, 'b r h w'],
+  masks: Shaped[Numeric, 'b r h w'],
   annotated: Bool[Numeric, 'b r'],
   valid: Bool[Numeric, 'b h w'] | None = None,
   *,
@@ -59,7 +59,7 @@ def rater_scores(columns: dict[str, np.ndarray], num_raters: int) -> dict[str, n
 
 def mean_field(
   rngs: Key[Array, 'b'] | Shaped[Array, 'b ...'],
-  masks: Num[Numeric, 'b r h w'],
+  masks: Shaped[Numeric, 'b r h w'],
   annotated: Bool[Numeric, 'b r'],
   num_samples: int,
   num_classes: int = 2,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Shaped
+from numpy.typing import ArrayLike
 
 from multirater_jax.metrics.overlap import Counts, add_to_units, count
 
@@ -24,7 +25,10 @@ class Case(NamedTuple):
 
 
 def check_case(
-  samples: Plain, masks: Plain, annotated: Plain | None = None, personalized: Plain | None = None
+  samples: ArrayLike,
+  masks: ArrayLike,
+  annotated: ArrayLike | None = None,
+  personalized: ArrayLike | None = None,
 ) -> Case:
   """Check the arrays of one case and bring them into one layout.
 
@@ -100,7 +104,7 @@ def _check_masks(masks: Plain, num_classes: int) -> Integer[np.ndarray, '...']:
   return values
 
 
-def _check_annotated(annotated: Plain | None, num_raters: int) -> Bool[np.ndarray, 'r']:
+def _check_annotated(annotated: ArrayLike | None, num_raters: int) -> Bool[np.ndarray, 'r']:
   if annotated is None:
     return np.ones(num_raters, bool)
   annotated = np.asarray(annotated)

@@ -2,12 +2,16 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from multirater_jax.metrics.calibration import Numeric
 
 EPSILON = 1e-8  # inside the logarithm, as published
+BLOCKS = 64
+FLAT = 1e-6
 
 
 class CorrelationCounts(NamedTuple):
@@ -36,25 +40,33 @@ def count_correlation(
   b = -(classes * log[:, :, None]).sum(1)
   pixels = weight[:, None] * annotated[:, :, None]
   return CorrelationCounts(
-    *((pixels * term).sum(-1) for term in (jnp.ones_like(a), a, b, a * a, b * b, a * b))
+    *(_sum(pixels * term) for term in (jnp.ones_like(a), a, b, a * a, b * b, a * b))
   )
 
 
-def ncc(counts: CorrelationCounts) -> Float[Array, 'b']:
+def _sum(values: Float[Array, 'b r p']) -> Float[Array, 'b r']:
+  """Sum in blocks: moments cancel in a variance, so rounding must not grow with the image."""
+  padded = jnp.pad(values, [(0, 0), (0, 0), (0, -values.shape[2] % BLOCKS)])
+  blocks = padded.reshape(*values.shape[:2], BLOCKS, -1).sum(-1)
+  # Without the barrier the compiler merges both sums into one long one.
+  return jax.lax.optimization_barrier(blocks).sum(-1)
+
+
+def ncc(counts: CorrelationCounts) -> Float[np.ndarray, 'b']:
   """Mean over raters of the correlation between uncertainty and that rater's error.
 
   NCC_r = cov(a, b_r) / sqrt(var(a) var(b_r)). 1 is best. 0 where one of the maps is constant: it
-  then says nothing about where raters disagree. NaN if nobody drew.
+  then says nothing about where raters disagree. NaN if nobody drew. Host, float64.
 
   Source: Baumgartner et al. 2019 (PHiSeg, arXiv:1906.04045), section 3.
   """
-  n = jnp.maximum(counts.pixels, 1)
-  mean_a, mean_b = counts.a / n, counts.b / n
-  var_a, var_b = counts.aa / n - mean_a**2, counts.bb / n - mean_b**2
-  # Below this share of the second moment a variance is rounding error.
-  varies = (var_a > 1e-5 * counts.aa / n) & (var_b > 1e-5 * counts.bb / n)
-  scale = jnp.sqrt(jnp.where(varies, var_a * var_b, 1))
-  value = jnp.where(varies, (counts.ab / n - mean_a * mean_b) / scale, 0)
-  present = counts.pixels > 0
-  total = jnp.where(present, value, 0).sum(-1)
-  return jnp.where(present.any(-1), total / jnp.maximum(present.sum(-1), 1), jnp.nan)
+  pixels, *moments = (np.asarray(leaf, np.float64) for leaf in counts)
+  n = np.maximum(pixels, 1)
+  a, b, aa, bb, ab = (moment / n for moment in moments)
+  var_a, var_b = aa - a**2, bb - b**2
+  # Below this share of the second moment a variance is rounding error of float32 sums.
+  varies = (var_a > FLAT * aa) & (var_b > FLAT * bb)
+  value = np.where(varies, (ab - a * b) / np.sqrt(np.where(varies, var_a * var_b, 1)), 0)
+  present = pixels > 0
+  total = np.where(present, np.clip(value, -1, 1), 0).sum(-1)
+  return np.where(present.any(-1), total / np.maximum(present.sum(-1), 1), np.nan)

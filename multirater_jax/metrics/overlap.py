@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, Num
+from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from multirater_jax.metrics.calibration import CalibrationCounts, Numeric, count_calibration
 from multirater_jax.metrics.correlation import CorrelationCounts, count_correlation
@@ -55,8 +55,8 @@ class Counts(NamedTuple):
 
 
 def count(
-  probs: Num[Numeric, 'b s h w k'],
-  masks: Num[Numeric, 'b r h w'],
+  probs: Shaped[Numeric, 'b s h w k'],
+  masks: Shaped[Numeric, 'b r h w'],
   annotated: Bool[Numeric, 'b r'],
   valid: Bool[Numeric, 'b h w'] | None = None,
 ) -> Counts:
@@ -68,9 +68,12 @@ def count(
   Sums are float32: areas are exact below 2^24 pixels a row; add many rows on the host
   (``add_to_units``), which is float64.
   """
+  probs, masks, annotated = jnp.asarray(probs), jnp.asarray(masks), jnp.asarray(annotated)
   b, s, h, w, k = probs.shape
   present = annotated.astype(jnp.float32)
-  weight = jnp.ones((b, h * w)) if valid is None else valid.reshape(b, h * w).astype(jnp.float32)
+  weight = (
+    jnp.ones((b, h * w)) if valid is None else jnp.asarray(valid, jnp.float32).reshape(b, h * w)
+  )
   weight = weight * annotated.any(1, keepdims=True)
   probs = jnp.moveaxis(probs.astype(jnp.float32).reshape(b, s, h * w, k), -1, 1)
   classes = _one_hot(masks.reshape(b, -1, h * w), k)
@@ -95,7 +98,7 @@ def harden(probs: Float[Array, 'b k s p']) -> Float[Array, 'b f s p']:
   return _one_hot(probs.argmax(1), k)[:, 1:]
 
 
-def _one_hot(index: Num[Array, 'b n p'], k: int) -> Float[Array, 'b k n p']:
+def _one_hot(index: Shaped[Array, 'b n p'], k: int) -> Float[Array, 'b k n p']:
   return (index[:, None] == jnp.arange(k)[:, None, None]).astype(jnp.float32)
 
 

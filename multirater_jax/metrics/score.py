@@ -3,21 +3,19 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Shaped
+from numpy.typing import ArrayLike
 
 from multirater_jax.metrics.case import Case, check_case, count_case, harden
 from multirater_jax.metrics.scores import unit_scores
 from multirater_jax.metrics.surface import unit_surface_scores
 
-Plain = Shaped[np.ndarray, '...']
-
 
 def score(
-  samples: Plain,
-  masks: Plain,
-  annotated: Plain | None = None,
-  personalized: Plain | None = None,
-  spacing: Sequence[float] | None = None,
+  samples: ArrayLike,
+  masks: ArrayLike,
+  annotated: ArrayLike | None = None,
+  personalized: ArrayLike | None = None,
+  spacing: Sequence[float | int] | None = None,
   protocol: str = 'standard',
 ) -> dict[str, float]:
   """Score the samples of one case against its raters: all columns, NaN where undefined.
@@ -45,7 +43,9 @@ def score(
   return scores | case_surface_scores(case, spacing)
 
 
-def case_surface_scores(case: Case, spacing: Sequence[float] | None = None) -> dict[str, float]:
+def case_surface_scores(
+  case: Case, spacing: Sequence[float | int] | None = None
+) -> dict[str, float]:
   """``hd95``, ``assd``, ``nsd`` of the consensus, and ``_rater`` of personalized outputs.
 
   The consensus is the mean over samples, made hard like a sample; it is compared with every

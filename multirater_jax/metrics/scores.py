@@ -65,6 +65,7 @@ def unit_scores(
   columns = _to_numpy(on_device) | _matched_columns(*(np.asarray(x) for x in matrices))
   if personalized_counts is not None:
     columns |= _personalized_columns(personalized_counts.pairs)
+  columns['ncc'] = correlation.ncc(counts.correlation)
   columns = _as_published(columns, protocol)
   return {name: columns[name] for name in COLUMNS if name in columns} | columns
 
@@ -101,7 +102,6 @@ def _sample_columns(counts: Counts) -> tuple[dict[str, Array], tuple[Array, Arra
     'dice_max_raters': best_sample,
     'dice_max': (best_rater + best_sample) / 2,
     'ci_score': agreement.ci_score(pairs, counts.votes),
-    'ncc': correlation.ncc(counts.correlation),
     'ece': calibration.ece(counts.calibration),
     'ece_adaptive': calibration.adaptive_ece(counts.calibration),
     'ece_rater': jnp.nanmean(calibration.rater_ece(counts.calibration), 1),

@@ -15,7 +15,8 @@ from scipy import ndimage
 
 TOLERANCE = 1.0  # of ``nsd``, in mm (pixels without spacing)
 
-Mask = Bool[np.ndarray, '*n']
+Mask = Bool[np.ndarray, '...']
+Spacing = Sequence[float | int] | None
 
 
 class SurfaceScores(NamedTuple):
@@ -27,7 +28,7 @@ class SurfaceScores(NamedTuple):
 
 
 def surface_distances(
-  a: Mask, b: Mask, spacing: Sequence[float] | None = None
+  a: Mask, b: Mask, spacing: Spacing = None
 ) -> tuple[Float[np.ndarray, 'p'], Float[np.ndarray, 'q']]:
   """Distance of every surface pixel of one mask to the surface of the other, both ways.
 
@@ -40,7 +41,7 @@ def surface_distances(
 
 
 def surface_scores(
-  a: Mask, b: Mask, spacing: Sequence[float] | None = None, *, tolerance: float = TOLERANCE
+  a: Mask, b: Mask, spacing: Spacing = None, *, tolerance: float = TOLERANCE
 ) -> SurfaceScores:
   """HD95, ASSD and normalized surface Dice of two masks of the same shape.
 
@@ -73,7 +74,7 @@ def unit_surface_scores(
   outputs: Integer[np.ndarray, '#r *n'],
   masks: Integer[np.ndarray, 'r *n'],
   annotated: Bool[np.ndarray, 'r'],
-  spacing: Sequence[float] | None = None,
+  spacing: Spacing = None,
   *,
   num_classes: int = 2,
 ) -> SurfaceScores:
@@ -93,7 +94,7 @@ def unit_surface_scores(
   return SurfaceScores(*np.mean(pairs, axis=0).tolist())
 
 
-def _check(a: Mask, b: Mask, spacing: Sequence[float] | None) -> None:
+def _check(a: Mask, b: Mask, spacing: Spacing) -> None:
   if a.shape != b.shape:
     raise ValueError(f'masks have shapes {a.shape} and {b.shape}; surfaces need the same grid')
   if spacing is None:
@@ -108,5 +109,5 @@ def _surface(mask: Mask) -> Mask:
   return mask & ~ndimage.binary_erosion(mask)
 
 
-def _distance_to(surface: Mask, spacing: Sequence[float] | None) -> Float[np.ndarray, '*n']:
+def _distance_to(surface: Mask, spacing: Spacing) -> Float[np.ndarray, '...']:
   return ndimage.distance_transform_edt(~surface, sampling=spacing)

@@ -58,6 +58,7 @@ def test_chase_has_two_observers_and_two_eyes_a_case(build):
   assert total == 3 * 960 * 999
 
 
+@pytest.mark.slow
 def test_lidc_four_of_four_has_its_slices_and_patients(build):
   source = build('lidc_slices', 'lidc_slices_4of4.zip')
   assert len(source) == 4043

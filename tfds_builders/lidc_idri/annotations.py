@@ -39,8 +39,8 @@ READING_ROOT = CT + 'LidcReadMessage'
 RADIOGRAPH_ROOT = '{http://www.nih.gov/idri}IdriReadMessage'
 SERIES_TAGS = ('SeriesInstanceUid', 'SeriesInstanceUID')
 MAX_COORDINATE = 2**15
-MAX_LENGTH = 2**16  # pixels along an outline; a real one is below 1,000
-MAX_NODULES = 1000  # outlined in a file; a real one is below 100
+MAX_LENGTH = 2**16  # pixels along an outline; real ones have some hundred at most
+MAX_NODULES = 1000  # outlined in a file; real ones have tens
 USUAL_SESSIONS = 4
 
 

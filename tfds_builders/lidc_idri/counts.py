@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-# 1,018 scans of 1,010 patients: Armato et al. 2011. Annotations and nodules: Fedorov et al. 2020
-# (DICOM re-encoding of the annotations) by the rule of pylidc; the two annotations without
-# characteristics that pylidc leaves out are here. Marks: Armato et al. 2011.
+# Patients and scans: Armato et al. 2011. Annotations and nodules: pylidc's grouping, confirmed by
+# Fedorov et al. 2020; it leaves out two annotations without characteristics that are read here.
 PUBLISHED: dict[str, int] = {
   'patients': 1010,
   'scans': 1018,

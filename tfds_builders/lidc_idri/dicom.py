@@ -135,8 +135,8 @@ def geometry(header: Header) -> Geometry:
       f'{header.path} claims {rows} x {columns} pixels; at most {MAX_PIXELS} are read.'
     )
   spacing = _numbers(header, values, 'PixelSpacing', 2)
-  if min(spacing) <= 0:
-    raise DataError(f'{header.path}: PixelSpacing {spacing} is not positive; get the file again.')
+  if not all(1e-3 < length < 1e3 for length in spacing):
+    raise DataError(f'{header.path}: PixelSpacing is {spacing} mm; download the file again.')
   _check_axial(header, values)
   slope = _number(header, values, 'RescaleSlope', required=header.modality == 'CT', default=1.0)
   return Geometry(

@@ -1,8 +1,10 @@
 """Whatever the bytes, the reader returns or raises ``DataError``, soon and in bounded memory."""
 
+import copy
 import random
 import resource
 import time
+from xml.etree import ElementTree
 
 import hypothesis
 import pytest
@@ -28,8 +30,36 @@ TOKENS = [
 ]  # fmt: skip
 
 
-def mutate(data: bytes, rng: random.Random) -> bytes:
-  """The bytes with a few accidents."""
+def mutate(rng: random.Random) -> bytes:
+  """An annotation file with a few accidents: of its elements, of its bytes, or both."""
+  damage = rng.choice(('elements', 'elements', 'bytes', 'both'))
+  data = BASE.encode() if damage == 'bytes' else _mutate_elements(rng)
+  return data if damage == 'elements' else _mutate_bytes(data, rng)
+
+
+def _mutate_elements(rng: random.Random) -> bytes:
+  root = ElementTree.fromstring(BASE)
+  for _ in range(rng.randint(1, 6)):
+    elements = list(root.iter())
+    one, other = rng.choice(elements), rng.choice(elements)
+    kind = rng.randrange(5)
+    if kind == 0:
+      one.text = rng.choice(TOKENS)
+    elif kind == 1:
+      one.tag = other.tag
+    elif kind == 2 and len(one):
+      one.remove(rng.choice(one))
+    elif kind == 3 and len(elements) < 2000:
+      one.append(copy.deepcopy(other))
+    elif len(one):
+      random.Random(rng.random()).shuffle(children := list(one))
+      one[:] = children
+  if rng.random() < 0.05:
+    root.tag = rng.choice(('{http://www.nih.gov/idri}IdriReadMessage', 'LidcReadMessage', 'a'))
+  return ElementTree.tostring(root, 'utf-8')
+
+
+def _mutate_bytes(data: bytes, rng: random.Random) -> bytes:
   for _ in range(rng.randint(1, 6)):
     place, end = sorted((rng.randint(0, len(data)), rng.randint(0, len(data))))
     end = min(end, place + rng.choice((1, 4, 60, 2000)))
@@ -52,7 +82,7 @@ def survive(path, seed: int, count: int) -> dict[str, int]:
   rng = random.Random(seed)
   ends = {'Reading': 0, 'Skipped': 0, 'DataError': 0}
   for _ in range(count):
-    path.write_bytes(mutate(BASE.encode(), rng))
+    path.write_bytes(mutate(rng))
     start = time.process_time()
     try:
       result = read_annotations(path)

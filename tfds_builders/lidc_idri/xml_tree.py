@@ -10,7 +10,7 @@ from defusedxml.common import DefusedXmlException
 
 from multirater_jax.data.errors import DataError
 
-MAX_BYTES = 2**24  # the largest file of the archive is below 3 MB
+MAX_BYTES = 2**24  # real files have up to some hundred kilobytes
 MAX_DEPTH = 32  # the archive nests 6 deep
 MAX_ELEMENTS = 400_000
 
