@@ -74,7 +74,9 @@ def harmonized(
     value += kl_weight * jnp.maximum(kl, free_bits).sum(-1)
     value += ged_weight * losses.ramp(step, ged_ramp_steps) * terms['ged']
     if 'distorted' in batch and consistency_weight:
-      clean, _ = run(jax.lax.stop_gradient(params), 'features', batch['image'])
+      # The barrier halves the step on CPU: without it XLA tangles both passes through the trunk.
+      frozen = jax.lax.optimization_barrier(jax.lax.stop_gradient(params))
+      clean, _ = run(frozen, 'features', batch['image'])
       terms['consistency'] = _relative_error(features.full, clean.full)
       value += consistency_weight * terms['consistency']
     return Loss(value, terms)

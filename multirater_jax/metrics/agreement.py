@@ -106,7 +106,7 @@ def _distances(
 def dice_soft(levels: LevelCounts) -> Float[Array, 'b']:
   """Dice of mean probability against mean mask above .1 .3 .5 .7 .9, mean over the thresholds.
 
-  Strict comparison on both sides, both empty at a threshold: 1.
+  Strict comparison on both sides; both empty at a threshold, or nothing annotated: 1.
 
   Source: Ji et al. 2021 (MRNet), section 4; thresholds of the QUBIQ challenge.
   """

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -15,14 +14,18 @@ FLAT = 1e-6
 
 
 class CorrelationCounts(NamedTuple):
-  """Moments over each rater's pixels: ``a`` is the uncertainty map, ``b`` the error map."""
+  """Moments over each rater's pixels: ``a`` is the uncertainty map, ``b`` the error map.
 
-  pixels: Float[Numeric, 'b r']
-  a: Float[Numeric, 'b r']
-  b: Float[Numeric, 'b r']
-  aa: Float[Numeric, 'b r']
-  bb: Float[Numeric, 'b r']
-  ab: Float[Numeric, 'b r']
+  In ``BLOCKS`` blocks of pixels, added on the host: moments cancel in a variance, so rounding must
+  not grow with the image.
+  """
+
+  pixels: Float[Numeric, 'b r n']
+  a: Float[Numeric, 'b r n']
+  b: Float[Numeric, 'b r n']
+  aa: Float[Numeric, 'b r n']
+  bb: Float[Numeric, 'b r n']
+  ab: Float[Numeric, 'b r n']
 
 
 def count_correlation(
@@ -44,12 +47,9 @@ def count_correlation(
   )
 
 
-def _sum(values: Float[Array, 'b r p']) -> Float[Array, 'b r']:
-  """Sum in blocks: moments cancel in a variance, so rounding must not grow with the image."""
+def _sum(values: Float[Array, 'b r p']) -> Float[Array, 'b r n']:
   padded = jnp.pad(values, [(0, 0), (0, 0), (0, -values.shape[2] % BLOCKS)])
-  blocks = padded.reshape(*values.shape[:2], BLOCKS, -1).sum(-1)
-  # Without the barrier the compiler merges both sums into one long one.
-  return jax.lax.optimization_barrier(blocks).sum(-1)
+  return padded.reshape(*values.shape[:2], BLOCKS, -1).sum(-1)
 
 
 def ncc(counts: CorrelationCounts) -> Float[np.ndarray, 'b']:
@@ -60,7 +60,7 @@ def ncc(counts: CorrelationCounts) -> Float[np.ndarray, 'b']:
 
   Source: Baumgartner et al. 2019 (PHiSeg, arXiv:1906.04045), section 3.
   """
-  pixels, *moments = (np.asarray(leaf, np.float64) for leaf in counts)
+  pixels, *moments = (np.asarray(leaf, np.float64).sum(-1) for leaf in counts)
   n = np.maximum(pixels, 1)
   a, b, aa, bb, ab = (moment / n for moment in moments)
   var_a, var_b = aa - a**2, bb - b**2

@@ -109,6 +109,8 @@ def _sample_columns(counts: Counts) -> tuple[dict[str, Array], tuple[Array, Arra
     'empty_raters': empty_raters,
     'empty_samples': empty_samples,
   }
+  some = pairs.extent > 0
+  columns = {name: jnp.where(some, values, jnp.nan) for name, values in columns.items()}
   matrices = agreement.cross_dice(pairs), agreement.cross_iou(pairs)
   return columns, (*matrices, agreement.present_raters(pairs))
 

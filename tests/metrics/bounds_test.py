@@ -70,5 +70,5 @@ def test_mean_field_is_calibrated_and_incoherent():
   field = unit_scores(count(probs, masks, drew))
   raters = unit_scores(count(np.eye(2)[masks.astype(int)], masks, drew))
   assert field['ece'] < 0.02
-  assert field['ged'] > raters['ged'] + 0.1
+  assert field['ged'] > raters['ged'] + 0.03
   assert field['dice_max'] < 0.9

@@ -15,7 +15,7 @@ SHAPES = [
   cases.Shape(units=200, samples=4, raters=3, classes=4),
   cases.Shape(units=100, samples=3, raters=4, classes=3, depth=2),
 ]
-TOLERANCE = {'ncc': 2e-5}
+TOLERANCE = {'ncc': 5e-6}
 
 jit_count = jax.jit(count)
 

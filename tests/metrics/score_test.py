@@ -65,9 +65,9 @@ def test_one_sample_and_one_rater():
 
 BAD = {
   'samples hold NaN': {'samples': np.full((5, 9, 10), np.nan)},
-  'samples hold -0.1 to 1': {'samples': np.linspace(-0.1, 1, 450).reshape(5, 9, 10)},
-  'samples hold 0 to 1.1': {'samples': np.linspace(0, 1.1, 450).reshape(5, 9, 10)},
-  'samples hold 0 to inf': {'samples': np.where(SAMPLES > 0.5, np.inf, 0)},
+  'samples hold values from -0.1 to 1': {'samples': np.linspace(-0.1, 1, 450).reshape(5, 9, 10)},
+  'samples hold values from 0 to 1.1': {'samples': np.linspace(0, 1.1, 450).reshape(5, 9, 10)},
+  'samples hold values from 0 to inf': {'samples': np.where(SAMPLES > 0.5, np.inf, 0)},
   'there is none': {'samples': SAMPLES[:0]},
   r'samples have shape \(9, 10\)': {'samples': SAMPLES[0]},
   r'samples have shape \(5, 9, 9\)': {'samples': SAMPLES[..., 1:]},
