@@ -1,5 +1,6 @@
 """What training and evaluation share: a config turned into data, splits, mesh and methods."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,12 @@ def open_experiment(config: Any, workdir: Path, directory: Path) -> Experiment:
   Raises DataError on a damaged set, a leak or a part without any record.
   """
   data = config.data
-  source = Source(directory, rater_order=data.rater_order, cache_mb=data.cache_mb)
+  source = Source(
+    directory,
+    rater_order=data.rater_order,
+    percentiles=data.percentiles or None,
+    cache_mb=data.cache_mb,
+  )
   cases = source.info.cases
   split = make_split(cases, data.split)
   splits.check_leak(split, cases)
@@ -75,15 +81,35 @@ def make_split(cases: list[str], options: Any) -> dict[str, Any]:
 
 def make_method(experiment: Experiment, stage: str, **changes: Any) -> Method:
   """The method of a stage, with the number of raters and classes of the data set."""
-  config, info = experiment.config, experiment.source.info
-  arguments = config.model.to_dict() | config.stage[stage].method.to_dict() | changes
-  dtype = arguments.pop('dtype', 'float32')
-  return METHODS[config.method](
-    num_classes=info.num_classes,
+  info = experiment.source.info
+  return build_method(
+    experiment.config.to_dict(),
+    stage,
     num_raters=len(info.raters),
-    dtype=None if dtype == 'float32' else jnp.dtype(dtype),
-    **arguments,
+    num_classes=info.num_classes,
+    **changes,
   )
+
+
+def build_method(
+  config: Mapping[str, Any], stage: str, *, num_raters: int, num_classes: int, **changes: Any
+) -> Method:
+  """The method of a stage of a config given as nested dicts; ``changes`` replace arguments."""
+  arguments = {**config['model'], **config['stage'][stage]['method'], **changes}
+  dtype = arguments.pop('dtype', 'float32')
+  return METHODS[config['method']](
+    num_classes=num_classes,
+    num_raters=num_raters,
+    dtype=None if dtype == 'float32' else jnp.dtype(dtype),
+    **{name: _tuples(value) for name, value in arguments.items()},
+  )
+
+
+def _tuples(value: Any) -> Any:
+  """Lists as tuples, which is what JSON made of them and what modules can hash."""
+  if isinstance(value, Mapping):
+    return {name: _tuples(item) for name, item in value.items()}
+  return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def stage_key(experiment: Experiment, stage: str) -> jax.Array:

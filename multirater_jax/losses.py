@@ -71,7 +71,23 @@ def ged_loss(
   spread = 1 - soft_iou(samples, samples)
   count = samples.shape[1]
   distinct = (spread.sum((1, 2)) - jnp.trace(spread, axis1=1, axis2=2)) / max(count**2 - count, 1)
-  return {'ged': 2 * cross - distinct, 'sample_distance': distinct, 'cross_distance': cross}
+  return {'ged_loss': 2 * cross - distinct, 'sample_distance': distinct, 'cross_distance': cross}
+
+
+def consensus(
+  samples: Float[Array, 'b s h w k'],
+  masks: Integer[Array, 'b r h w'],
+  annotated: Bool[Array, 'b r'],
+) -> Float[Array, 'b']:
+  """Cross-entropy of the samples' mean against the raters' vote fractions, mean over pixels.
+
+  The energy distance rewards spread wherever it lowers the distance to a rater; this term says
+  where the samples, taken together, must agree with the votes. Ours.
+  """
+  votes = jax.nn.one_hot(masks, samples.shape[-1])
+  votes = rater_mean(jnp.moveaxis(votes, 1, -1), annotated[:, None, None, None])
+  mean = samples.astype(jnp.float32).mean(1)
+  return -(votes * jnp.log(jnp.maximum(mean, 1e-6))).sum(-1).mean((1, 2))
 
 
 def rater_mean(

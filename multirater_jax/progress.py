@@ -2,7 +2,6 @@
 
 import sys
 import time
-from typing import Self
 
 from tqdm import tqdm
 
@@ -19,7 +18,7 @@ class Progress:
     self._stage, self._first, self._last = stage, first, last
     self._start, self._spoken = time.monotonic(), 0.0
 
-  def __enter__(self) -> Self:
+  def __enter__(self) -> 'Progress':
     return self
 
   def __exit__(self, *_: object) -> None:

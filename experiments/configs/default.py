@@ -56,6 +56,7 @@ def data(name: str, scale: str) -> ConfigDict:
       'options': {},
       'cache_mb': 1024,
       'rater_order': 'identity',
+      'percentiles': (),  # of each image that become 0 and 1; (): the range of the stored type
       'split': {
         'file': config_dict.placeholder(str),
         'validation': 0.15,
@@ -97,7 +98,8 @@ def _folder(config: ConfigDict) -> None:
   config.manual_dir = config_dict.placeholder(str)
   config.options = ConfigDict({'num_classes': 2, 'case_pattern': config_dict.placeholder(str)})
   config.crop, config.eval_crop = 'random', 'tile'
-  config.eval_size, config.eval_batch_size = 4 * config.size, 4
+  config.percentiles = (0.5, 99.9)
+  config.eval_margin = config.size // 8  # context that tiles share; the net sees what it trained on
 
 
 def augmentation() -> ConfigDict:

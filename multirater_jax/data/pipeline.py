@@ -125,7 +125,7 @@ def train_stream(
 
 
 def _signature(source: Source, records: Integer[np.ndarray, 'n'], settings: list[Any]) -> str:
-  content = [source.info.hash, source.rater_order, np.asarray(records).tolist(), settings]
+  content = [source.info.hash, source.rater_order, source.percentiles, np.asarray(records).tolist(), settings]
   return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -146,7 +146,7 @@ def _train_row(
     masks, annotated = masks[order], annotated[order]
   turns, flip = int(rng.integers(4)), bool(rng.integers(2))
   return {
-    'image': rows.to_float(np.moveaxis(_orient(image, turns, flip), 0, -1)),
+    'image': rows.to_float(np.moveaxis(_orient(image, turns, flip), 0, -1), record['limits']),
     'masks': np.ascontiguousarray(_orient(masks, turns, flip)),
     'annotated': annotated,
     'case': np.int32(record['case']),

@@ -18,11 +18,11 @@ def cut(
   return crops.pad(image, size)[area], crops.pad(record['masks'], size)[area]
 
 
-def to_float(image: Shaped[np.ndarray, '...']) -> Float[np.ndarray, '...']:
-  """Integer intensities scaled to [0, 1]; float ones as they are."""
-  if image.dtype.kind == 'u':
-    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-  return np.ascontiguousarray(image, dtype=np.float32)
+def to_float(image: Shaped[np.ndarray, '...'], limits: tuple[float, float]) -> Float[np.ndarray, '...']:
+  """Stored intensities scaled so that ``limits`` become 0 and 1, clipped there."""
+  low, high = (np.float32(limit) for limit in limits)
+  scaled = (image.astype(np.float32) - low) / max(high - low, np.finfo(np.float32).tiny)
+  return np.clip(scaled, 0, 1, out=scaled)
 
 
 def stack(rows: list[NumpyBatch]) -> NumpyBatch:

@@ -25,6 +25,7 @@ class Record(TypedDict):
   masks: UInt8[np.ndarray, 'r h w']
   annotated: Bool[np.ndarray, 'r']
   spacing: Float[np.ndarray, '2']  # mm, nan unknown
+  limits: tuple[float, float]  # stored intensities that become 0 and 1
   foreground: Integer[np.ndarray, 'n']  # flat positions of pixels that any rater marked
   case: int  # position in Source.case_names
   index: int
@@ -40,15 +41,24 @@ class Source:
     shuffle    as stored here; the training stream draws a new order at every visit.
   None takes ``identity`` where the set knows its raters, else ``slot``.
 
+  ``percentiles`` (low, high) of each image become intensities 0 and 1, which evens out exposure;
+  None scales integers by the range of their type and takes float images as they are.
+
   Thread-safe. Raises DataError for an unfinished or damaged set and for an order it cannot give.
   """
 
   def __init__(
-    self, directory: str | os.PathLike, *, rater_order: str | None = None, cache_mb: int = 1024
+    self,
+    directory: str | os.PathLike,
+    *,
+    rater_order: str | None = None,
+    percentiles: tuple[float, float] | None = None,
+    cache_mb: int = 1024,
   ):
     self.directory = pathlib.Path(directory).resolve()
     self.info = records.read_info(self.directory)
     self.rater_order = _checked_order(rater_order, self.info)
+    self.percentiles = percentiles and tuple(percentiles)
     self.raters = _rater_names(self.rater_order, self.info)
     self.case_names = sorted(set(self.info.cases))
     self._case_numbers = {name: number for number, name in enumerate(self.case_names)}
@@ -97,6 +107,7 @@ class Source:
       masks=masks,
       annotated=annotated,
       spacing=stored['spacing'],
+      limits=_limits(stored['image'], self.percentiles),
       foreground=np.flatnonzero(masks.any(axis=0)).astype(np.int32),
       case=case,
       index=index,
@@ -116,6 +127,15 @@ class Source:
 def _first_line(reason: object) -> str:
   lines = str(reason).splitlines() or [type(reason).__name__]
   return lines[0][:200]
+
+
+def _limits(
+  image: Shaped[np.ndarray, 'h w c'], percentiles: tuple[float, float] | None
+) -> tuple[float, float]:
+  if percentiles:
+    low, high = np.percentile(image, percentiles)
+    return float(low), float(high)
+  return 0.0, float(np.iinfo(image.dtype).max) if image.dtype.kind == 'u' else 1.0
 
 
 def rank_by_area(

@@ -101,7 +101,7 @@ def _row(source: Source, tile: Tile, size: int) -> NumpyBatch:
   record = source[index]
   image, masks = rows.cut(record, down.start, across.start, size)
   return {
-    'image': rows.to_float(np.moveaxis(image, 0, -1)),
+    'image': rows.to_float(np.moveaxis(image, 0, -1), record['limits']),
     'masks': masks,
     'annotated': record['annotated'],
     'case': np.int32(record['case']),

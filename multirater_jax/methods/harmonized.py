@@ -32,6 +32,7 @@ def harmonized(
   free_bits: float = 0.0,
   ged_weight: float = 0.5,
   ged_ramp_steps: int = 0,
+  consensus_weight: float = 0.0,
   penalty_weight: float = 1e-3,
   consistency_weight: float = 0.1,
   bank_size: int = 100,
@@ -55,7 +56,7 @@ def harmonized(
     return model.init(rng, batch['image'], batch['masks'][:, 0])['params']
 
   def diversify(params, rng, batch, step):
-    """CE + Dice of a posterior draw + KL + GED of prior samples + penalty + consistency."""
+    """CE + Dice of a posterior draw, KL; GED and consensus of prior samples; penalty, consistency."""
     keys = jax.vmap(lambda key: jax.random.split(key, 3))(image_keys(rng, batch['index']))
     mask = losses.masks_of(batch['masks'], losses.choose_rater(keys[:, 0], batch['annotated']))
     image = batch.get('distorted', batch['image'])
@@ -68,11 +69,14 @@ def harmonized(
     logits = run(params, lambda m, f, z: m.base.decode(f, z), features.full, codes)
     kl = losses.kl_gaussian(*posterior, *prior)
     terms = losses.segmentation(logits[:, 0], mask)
-    terms |= losses.ged_loss(jax.nn.softmax(logits[:, 1:]), batch['masks'], batch['annotated'])
+    samples = jax.nn.softmax(logits[:, 1:])
+    terms |= losses.ged_loss(samples, batch['masks'], batch['annotated'])
+    terms['consensus'] = losses.consensus(samples, batch['masks'], batch['annotated'])
     terms |= {'kl': kl.sum(-1), 'penalty': changed}
     value = terms['cross_entropy'] + terms['dice'] + penalty_weight * changed
     value += kl_weight * jnp.maximum(kl, free_bits).sum(-1)
-    value += ged_weight * losses.ramp(step, ged_ramp_steps) * terms['ged']
+    value += ged_weight * losses.ramp(step, ged_ramp_steps) * terms['ged_loss']
+    value += consensus_weight * terms['consensus']
     if 'distorted' in batch and consistency_weight:
       # The barrier halves the step on CPU: without it XLA tangles both passes through the trunk.
       frozen = jax.lax.optimization_barrier(jax.lax.stop_gradient(params))
@@ -89,7 +93,7 @@ def harmonized(
     own = losses.segmentation(jnp.moveaxis(logits, 1, 0), jnp.moveaxis(batch['masks'], 1, 0))
     terms = {name: losses.rater_mean(term.T, batch['annotated']) for name, term in own.items()}
     terms |= losses.ged_loss(jax.nn.softmax(logits), batch['masks'], batch['annotated'])
-    return Loss(terms['cross_entropy'] + terms['dice'] + ged_weight * terms['ged'], terms)
+    return Loss(terms['cross_entropy'] + terms['dice'] + ged_weight * terms['ged_loss'], terms)
 
   def rater_logits(params, keys, image, style, size):
     features, _ = run(params, 'features', image)

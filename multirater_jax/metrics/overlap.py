@@ -109,8 +109,9 @@ def _count_pairs(
   weight: Float[Array, 'b p'],
 ) -> PairCounts:
   """From masks that are 0 outside ``weight``, so that their product needs no weight."""
-  masks = jnp.concatenate([samples, raters], 2)
-  gram = jnp.einsum('bfip,bfjp->bfij', masks, masks)
+  # Zeros and ones are exact in bfloat16, products are summed in float32.
+  masks = jnp.concatenate([samples, raters], 2).astype(jnp.bfloat16)
+  gram = jnp.einsum('bfip,bfjp->bfij', masks, masks, preferred_element_type=jnp.float32)
   s = samples.shape[2]
   area = jnp.diagonal(gram, axis1=2, axis2=3)[..., None] * present[:, None, None]
   both = present[:, :, None] * present[:, None, :]

@@ -1,6 +1,5 @@
 """The trunks a method can stand on, by name."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -21,8 +20,4 @@ def make_trunk(name: str = 'unet', *, dtype: Any = None, **arguments: Any) -> nn
     raise ValueError(
       f'The trunk "{name}" has no argument {", ".join(unknown)}; it takes {", ".join(fields)}.'
     )
-  return TRUNKS[name](dtype=dtype, **{k: _hashable(v) for k, v in arguments.items()})
-
-
-def _hashable(value: Any) -> Any:
-  return dict(value) if isinstance(value, Mapping) else value
+  return TRUNKS[name](dtype=dtype, **arguments)

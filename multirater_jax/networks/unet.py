@@ -93,7 +93,10 @@ class UNet(nn.Module):
       x = after_block(level, x) if after_block else x
       levels.append(x)
     full = nn.Dense(self.features * self.patch**2, dtype=self.dtype, name='to_features')(x)
-    return Features(depth_to_space(full, self.patch), tuple(levels))
+    full = depth_to_space(full, self.patch)
+    if self.patch > 1:  # without it the seams between the squares show in every contour
+      full = full + nn.Conv(self.features, (3, 3), dtype=self.dtype, name='mend_seams')(nn.relu(full))
+    return Features(full, tuple(levels))
 
 
 def check_size(shape: tuple[int, ...], multiple: int) -> None:

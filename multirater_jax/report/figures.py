@@ -63,8 +63,10 @@ def learning_curve(records: list, term: str) -> bytes:
   """One logged term over steps, training and validation, stages shaded."""
 
   def paint(axes: Axes) -> None:
-    for start, end, stage, shaded in stage_spans(records):
+    spans = stage_spans(records)
+    for start, end, stage, shaded in spans:
       _shade(axes, (start, end), stage, shaded)
+    axes.set_xlim(spans[0][0], max(spans[-1][1], spans[0][0] + 1))
     train, validation = (series(records, kind, term) for kind in ('train', 'validation'))
     _train_line(axes, *train)
     if len(validation[0]):
@@ -77,7 +79,6 @@ def learning_curve(records: list, term: str) -> bytes:
       logarithmic(axes)
     axes.set_title(scores.column(term).heading, pad=16)
     axes.set_xlabel('step')
-    axes.margins(x=0.01)
 
   return draw(paint)
 

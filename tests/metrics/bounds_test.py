@@ -3,17 +3,16 @@ import jax
 import numpy as np
 import pytest
 
-from multirater_jax.metrics import add_to_units, bounds, count, unit_scores
+from multirater_jax.metrics import add_to_units, bounds, unit_scores
 
+jit_rater_counts = jax.jit(bounds.rater_counts, static_argnames='num_classes')
 SHAPE = cases.Shape(units=8, samples=1, raters=4, classes=3, depth=2, size=(8, 8))
 
 
 def test_raters_bound_is_each_rater_against_the_rest():
   _, masks, drew = cases.random_units(3, SHAPE)
   arrays, unit = cases.rows(masks, masks, drew)
-  counts = jax.jit(bounds.rater_counts, static_argnames='num_classes')(
-    arrays[1], arrays[2], num_classes=3
-  )
+  counts = jit_rater_counts(arrays[1], arrays[2], num_classes=3)
   units = bounds.rater_units(unit, 4)
   scores = bounds.rater_scores(unit_scores(add_to_units(counts, units, 4 * SHAPE.units)), 4)
   for u in range(SHAPE.units):
@@ -23,7 +22,7 @@ def test_raters_bound_is_each_rater_against_the_rest():
       if not others.any():
         continue
       probs = np.moveaxis(np.eye(3)[masks[u, r]][None], 1, 0)
-      one = count(probs, np.moveaxis(masks[u], 1, 0), others.T)
+      one = cases.jit_count(probs, np.moveaxis(masks[u], 1, 0), others.T)
       expected.append(unit_scores(add_to_units(one, np.zeros(2, int), 1)))
     for name, values in scores.items():
       rows = np.array([row[name][0] for row in expected])
@@ -35,14 +34,14 @@ def test_raters_bound_is_each_rater_against_the_rest():
 
 def test_identical_raters_are_a_perfect_bound():
   masks = np.repeat(np.random.default_rng(0).integers(0, 2, (5, 1, 9, 9)), 3, 1)
-  counts = bounds.rater_counts(masks, np.ones((5, 3), bool))
+  counts = jit_rater_counts(masks, np.ones((5, 3), bool))
   scores = bounds.rater_scores(unit_scores(counts), 3)
   np.testing.assert_allclose(scores['ged'], 0, atol=1e-6)
   np.testing.assert_allclose(scores['dice_match'], 1, atol=1e-6)
 
 
 def test_a_single_rater_has_no_bound():
-  counts = bounds.rater_counts(np.ones((2, 1, 4, 4), np.uint8), np.ones((2, 1), bool))
+  counts = jit_rater_counts(np.ones((2, 1, 4, 4), np.uint8), np.ones((2, 1), bool))
   scores = bounds.rater_scores(unit_scores(counts), 1)
   assert np.isnan(scores['ged']).all()
 
@@ -67,8 +66,8 @@ def test_mean_field_is_calibrated_and_incoherent():
   masks = np.stack([(y - 16) ** 2 + (x - 12 - 3 * r) ** 2 < 60 for r in range(4)])[None]
   drew = np.ones((1, 4), bool)
   probs = bounds.mean_field(jax.random.split(jax.random.key(1), 1), masks, drew, 64)
-  field = unit_scores(count(probs, masks, drew))
-  raters = unit_scores(count(np.eye(2)[masks.astype(int)], masks, drew))
+  field = unit_scores(cases.jit_count(probs, masks, drew))
+  raters = unit_scores(cases.jit_count(np.eye(2)[masks.astype(int)], masks, drew))
   assert field['ece'] < 0.02
   assert field['ged'] > raters['ged'] + 0.03
   assert field['dice_max'] < 0.9

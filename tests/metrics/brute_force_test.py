@@ -1,10 +1,9 @@
 import brute
 import cases
-import jax
 import numpy as np
 import pytest
 
-from multirater_jax.metrics import add_to_units, count, unit_scores
+from multirater_jax.metrics import add_to_units, unit_scores
 
 SHAPES = [
   cases.Shape(units=600, samples=1, raters=4),
@@ -17,14 +16,12 @@ SHAPES = [
 ]
 TOLERANCE = {'ncc': 5e-6}
 
-jit_count = jax.jit(count)
-
 
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 def test_every_column_equals_brute_force(shape):
   probs, masks, drew = cases.random_units(1, shape)
   arrays, unit = cases.rows(probs, masks, drew)
-  columns = unit_scores(add_to_units(jit_count(*arrays), unit, shape.units))
+  columns = unit_scores(add_to_units(cases.jit_count(*arrays), unit, shape.units))
   expected = [brute.scores(p.astype(np.float64), m, d) for p, m, d in zip(probs, masks, drew)]
   assert set(columns) - {'ece_adaptive'} == set(expected[0])
   for name in expected[0]:
@@ -41,7 +38,7 @@ def test_personalized_columns_equal_brute_force():
   shape = cases.Shape(units=200, samples=3, raters=3, classes=3, depth=2)
   probs, masks, drew = cases.random_units(2, shape)
   arrays, unit = cases.rows(probs, masks, drew)
-  counts = add_to_units(jit_count(*arrays), unit, 200)
+  counts = add_to_units(cases.jit_count(*arrays), unit, 200)
   columns = unit_scores(counts, counts)
   expected = [brute.personalized(p.astype(np.float64), m, d) for p, m, d in zip(probs, masks, drew)]
   for name in ('dice_rater', 'dice_rater_gap', 'area_bias'):

@@ -1,8 +1,8 @@
-import jax
+import cases
 import numpy as np
 import pytest
 
-from multirater_jax.metrics import calibration, count
+from multirater_jax.metrics import calibration
 
 
 @pytest.fixture(scope='module')
@@ -11,7 +11,7 @@ def counts():
   probs = rng.integers(0, 101, (6, 1, 20, 20)).astype(np.float32) / 100
   masks = (rng.random((6, 3, 20, 20)) < probs**2).astype(np.uint8)
   drew = np.array([[1, 1, 1]] * 5 + [[1, 0, 1]], bool)
-  return probs[:, 0], masks, drew, jax.jit(count)(np.stack([1 - probs, probs], -1), masks, drew)
+  return probs[:, 0], masks, drew, cases.jit_count(np.stack([1 - probs, probs], -1), masks, drew)
 
 
 def test_adaptive_bins_are_equal_mass_of_the_sorted_pixels():
@@ -20,7 +20,7 @@ def test_adaptive_bins_are_equal_mass_of_the_sorted_pixels():
   rng = np.random.default_rng(1)
   mask = rng.random((20, 20)) < 0.5
   probs = np.stack([1 - values, values], -1)[None, None].astype(np.float32)
-  counted = jax.jit(count)(probs, mask[None, None].astype(np.uint8), np.ones((1, 1), bool))
+  counted = cases.jit_count(probs, mask[None, None].astype(np.uint8), np.ones((1, 1), bool))
   expected = np.mean([abs(v - mask[values == v].mean()) for v in np.unique(values)])
   np.testing.assert_allclose(calibration.adaptive_ece(counted.calibration), expected, atol=1e-6)
   assert calibration.ece(counted.calibration) <= expected + 1e-6
@@ -53,7 +53,7 @@ def test_reliability_curve_pools_units(counts):
 def test_empty_bins_of_a_curve_are_nan():
   probs = np.zeros((1, 1, 4, 4, 2), np.float32)
   probs[..., 0] = 1
-  counted = count(probs, np.zeros((1, 1, 4, 4), np.uint8), np.ones((1, 1), bool))
+  counted = cases.jit_count(probs, np.zeros((1, 1, 4, 4), np.uint8), np.ones((1, 1), bool))
   curve = calibration.reliability(counted.calibration)
   assert curve.frequency[0] == 0
   assert np.isnan(curve.confidence[1:]).all()
@@ -64,6 +64,8 @@ def test_rater_ece_is_against_each_rater(counts):
   values = np.asarray(calibration.rater_ece(counted.calibration))
   assert np.isnan(values[5, 1])
   own = calibration.ece(
-    count(np.stack([1 - probs, probs], -1)[:, None], masks[:, :1], drew[:, :1]).calibration
+    cases.jit_count(
+      np.stack([1 - probs, probs], -1)[:, None], masks[:, :1], drew[:, :1]
+    ).calibration
   )
   np.testing.assert_allclose(values[:, 0], own, atol=1e-6)

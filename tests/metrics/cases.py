@@ -2,7 +2,12 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
+
+from multirater_jax.metrics import count
+
+jit_count = jax.jit(count)  # one cache of compiled shapes for all tests
 
 
 class Shape(NamedTuple):

@@ -5,11 +5,10 @@ import jax
 import numpy as np
 import pytest
 
-from multirater_jax.metrics import add, add_to_units, count, unit_scores, zeros
+from multirater_jax.metrics import add, add_to_units, unit_scores, zeros
 from multirater_jax.metrics.case import count_case
 
 SHAPE = cases.Shape(units=40, samples=5, raters=3, depth=3)
-jit_count = jax.jit(count)
 
 
 @pytest.fixture(scope='module')
@@ -20,7 +19,7 @@ def volumes():
 @pytest.fixture(scope='module')
 def totals(volumes):
   arrays, unit = cases.rows(*volumes)
-  return add_to_units(jit_count(*arrays), unit, SHAPE.units)
+  return add_to_units(cases.jit_count(*arrays), unit, SHAPE.units)
 
 
 def assert_same(one, two, atol=1e-6):
@@ -34,7 +33,7 @@ def test_batch_size_and_order_do_not_matter(volumes, totals):
   order = np.random.default_rng(0).permutation(len(unit))
   total = zeros(SHAPE.units, SHAPE.samples, SHAPE.raters, 2)
   for rows in np.split(order, 8):
-    part = add_to_units(jit_count(*(a[rows] for a in arrays)), unit[rows], SHAPE.units)
+    part = add_to_units(cases.jit_count(*(a[rows] for a in arrays)), unit[rows], SHAPE.units)
     total = add(total, part)
   assert_same(unit_scores(total), unit_scores(totals))
 
@@ -43,8 +42,8 @@ def test_slices_are_the_volume(volumes):
   probs, masks, drew = volumes
   drew = np.repeat(drew[:, :, :1], SHAPE.depth, 2)
   arrays, unit = cases.rows(probs, masks, drew)
-  slices = unit_scores(add_to_units(jit_count(*arrays), unit, SHAPE.units))
-  tall = jit_count(_stack(probs), _stack(masks), drew[:, :, 0])
+  slices = unit_scores(add_to_units(cases.jit_count(*arrays), unit, SHAPE.units))
+  tall = cases.jit_count(_stack(probs), _stack(masks), drew[:, :, 0])
   assert_same(slices, unit_scores(tall))
 
 
@@ -56,18 +55,20 @@ def _stack(volume):
 
 def test_tiles_with_a_valid_mask_are_the_image(volumes):
   probs, masks, drew = (volumes[0][:, :, 0], volumes[1][:, :, 0], volumes[2].any(-1))
-  whole = unit_scores(jit_count(probs, masks, drew))
+  whole = unit_scores(cases.jit_count(probs, masks, drew))
   valid = np.zeros((SHAPE.units, 6, 7), bool)
   valid[:, :4, :5] = True
-  parts = add(jit_count(probs, masks, drew, valid), jit_count(probs, masks, drew, ~valid))
+  parts = add(
+    cases.jit_count(probs, masks, drew, valid), cases.jit_count(probs, masks, drew, ~valid)
+  )
   assert_same(whole, unit_scores(parts))
 
 
 def test_padding_counts_nothing(volumes):
   probs, masks, drew = (volumes[0][:, :, 0], volumes[1][:, :, 0], np.zeros((SHAPE.units, 3), bool))
-  counts = jit_count(probs, masks, drew)
+  counts = cases.jit_count(probs, masks, drew)
   assert all(not np.asarray(leaf).any() for leaf in jax.tree.leaves(counts))
-  columns = unit_scores(counts, jit_count(probs[:, :3], masks, drew))
+  columns = unit_scores(counts, cases.jit_count(probs[:, :3], masks, drew))
   assert all(np.isnan(values).all() for values in columns.values())
 
 
@@ -76,16 +77,16 @@ def test_values_outside_valid_and_of_missing_raters_do_not_matter(volumes):
   valid = np.random.default_rng(0).random((SHAPE.units, 6, 7)) < 0.7
   changed_probs = np.where(valid[:, None, ..., None], probs, probs[..., ::-1])
   changed_masks = np.where(drew[:, :, None, None] & valid[:, None], masks, 1 - masks)
-  one = unit_scores(jit_count(probs, masks, drew, valid))
-  two = unit_scores(jit_count(changed_probs, changed_masks, drew, valid))
+  one = unit_scores(cases.jit_count(probs, masks, drew, valid))
+  two = unit_scores(cases.jit_count(changed_probs, changed_masks, drew, valid))
   assert_same(one, two, atol=0)
 
 
 def test_leaving_a_missing_rater_out_is_the_same(volumes):
   probs, masks, _ = (volumes[0][:, :, 0], volumes[1][:, :, 0], None)
   drew = np.tile([True, False, True], (SHAPE.units, 1))
-  missing = unit_scores(jit_count(probs, masks, drew))
-  absent = unit_scores(jit_count(probs, masks[:, [0, 2]], drew[:, [0, 2]]))
+  missing = unit_scores(cases.jit_count(probs, masks, drew))
+  absent = unit_scores(cases.jit_count(probs, masks[:, [0, 2]], drew[:, [0, 2]]))
   assert_same(missing, absent)
 
 
@@ -99,9 +100,23 @@ def test_count_case_pads_and_chunks_without_a_trace(volumes, monkeypatch):
   assert whole.pairs.extent[0] == np.prod(masks.shape[1:])
 
 
-def test_row_sums_are_exact_for_large_areas():
-  side = 2048
+def test_areas_are_exact_to_the_pixel():
+  rng = np.random.default_rng(0)
+  hard = rng.random((1, 20, 700, 700)) < rng.random((1, 20, 1, 1))
+  masks = rng.random((1, 3, 700, 700)) < 0.9
+  pairs = cases.jit_count(
+    np.stack([~hard, hard], -1), masks.astype(np.uint8), np.ones((1, 3), bool)
+  ).pairs
+  x, y = hard.reshape(20, -1).astype(int), masks.reshape(3, -1).astype(int)
+  np.testing.assert_array_equal(pairs.samples[0, 0], x @ x.T)
+  np.testing.assert_array_equal(pairs.cross[0, 0], x @ y.T)
+  np.testing.assert_array_equal(pairs.raters[0, 0], y @ y.T)
+
+
+def test_areas_are_exact_for_large_images():
+  side = 3000
   probs = np.zeros((1, 1, side, side, 2), np.float32)
   probs[..., 1] = 1
-  counts = jit_count(probs, np.ones((1, 1, side, side), np.uint8), np.ones((1, 1), bool))
+  counts = cases.jit_count(probs, np.ones((1, 1, side, side), np.uint8), np.ones((1, 1), bool))
   assert counts.pairs.cross[0, 0, 0, 0] == counts.pairs.extent[0] == side * side
+  assert counts.soft.both[0, 0].tolist() == [side * side] * 6

@@ -2,7 +2,7 @@ import cases
 import numpy as np
 import pytest
 
-from multirater_jax.metrics import count, unit_scores
+from multirater_jax.metrics import unit_scores
 from multirater_jax.metrics.score import score
 from multirater_jax.metrics.surface import surface_scores
 
@@ -15,7 +15,9 @@ def test_an_image_is_its_counts_and_surfaces():
   scores = score(SAMPLES, MASKS, personalized=SAMPLES[:3], spacing=(0.5, 2.0))
   probs = np.stack([1 - SAMPLES, SAMPLES], -1)[None]
   drew = np.ones((1, 3), bool)
-  columns = unit_scores(count(probs, MASKS[None], drew), count(probs[:, :3], MASKS[None], drew))
+  columns = unit_scores(
+    cases.jit_count(probs, MASKS[None], drew), cases.jit_count(probs[:, :3], MASKS[None], drew)
+  )
   for name, values in columns.items():
     assert scores[name] == pytest.approx(values[0], abs=1e-6), name
   consensus = SAMPLES.mean(0) > 0.5

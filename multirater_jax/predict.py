@@ -1,0 +1,84 @@
+"""Plain-array calls for research code: load a trained run, sample it, personalize it."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Num
+
+from multirater_jax.checkpoints import CheckpointError, Checkpoints, restore_params
+from multirater_jax.experiment import build_method
+from multirater_jax.method import Method, Params, image_keys
+from multirater_jax.optimizer import merge
+
+Images = Num[np.ndarray, 'b h w c'] | Num[jax.Array, 'b h w c']
+
+
+def load(workdir: str | Path, stage: str | None = None) -> tuple[Method, Params]:
+  """The method and best averaged parameters of a trained stage, by default the last one.
+
+  Raises CheckpointError where ``workdir`` holds no such trained stage.
+  """
+  workdir = Path(workdir)
+  try:
+    config = json.loads((workdir / 'config.json').read_text())
+    info = json.loads((workdir / 'fingerprint.json').read_text())
+  except OSError as error:
+    raise CheckpointError(f'{workdir} is not the folder of a run: {error.strerror}.') from error
+  stage = stage or config['stages'][-1]
+  if stage not in config['stages']:
+    raise CheckpointError(f'The run has the stages {", ".join(config["stages"])}, not "{stage}".')
+  method = build_method(
+    config, stage, num_raters=len(info['raters']), num_classes=info['num_classes']
+  )
+  folder = workdir / 'checkpoints' / stage
+  with Checkpoints(folder, lower_is_better=config['stage'][stage]['lower_is_better']) as saved:
+    step = saved.best_valid() or saved.newest_valid()
+  if step is None:
+    raise CheckpointError(f'Stage "{stage}" of {workdir} has no intact checkpoint; train it first.')
+  averaged, _ = restore_params(folder, step, name='ema')
+  frozen, _ = restore_params(folder, step, name='frozen')
+  return method, jax.tree.map(jnp.asarray, merge(averaged, frozen))
+
+
+def sample(
+  method: Method, params: Params, image: Images, num_samples: int, seed: int = 0
+) -> Float[np.ndarray, 'b s h w k']:
+  """Class probabilities of ``num_samples`` plausible masks; image in [0, 1].
+
+  A seed gives the same samples whatever the batch an image comes in at that position.
+  """
+  keys = image_keys(jax.random.key(seed), jnp.arange(len(image)))
+  return np.asarray(_sample(method, num_samples)(params, keys, jnp.asarray(image)))
+
+
+def personalize(
+  method: Method,
+  params: Params,
+  image: Images,
+  style: Any,
+  seed: int = 0,
+) -> Float[np.ndarray, 'b r h w k']:
+  """Class probabilities in the manner of each row of ``style`` [r d]; ``eye(R)`` names raters.
+
+  Raises ValueError where the method makes no personalized masks.
+  """
+  if method.personalize is None:
+    raise ValueError('This method makes no personalized masks; use one that does, or sample.')
+  keys = image_keys(jax.random.key(seed), jnp.arange(len(image)))
+  run = _personalize(method)
+  return np.asarray(run(params, keys, jnp.asarray(image), jnp.asarray(style, jnp.float32)))
+
+
+@functools.lru_cache(maxsize=16)
+def _sample(method: Method, num_samples: int):
+  return jax.jit(lambda params, keys, image: method.sample(params, keys, image, num_samples))
+
+
+@functools.lru_cache(maxsize=16)
+def _personalize(method: Method):
+  return jax.jit(method.personalize)

@@ -1,0 +1,12 @@
+"""Settings for all tests; pytest reads this before any test imports JAX."""
+
+import os
+import sys
+
+# Tests compile hundreds of small programs and run each a few times: quick compilation is all that
+# counts. It comes too late, and must not pretend otherwise, where JAX is there already.
+assert 'jax' not in sys.modules, 'a pytest plugin imported JAX before tests/conftest.py'
+os.environ.setdefault(
+  'XLA_FLAGS', '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
+)
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')

@@ -1,0 +1,98 @@
+"""The real command on data and networks small enough for a test."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from absl import flags
+from absl.testing import flagsaver
+
+from experiments import main
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'experiments' / 'configs'
+
+# 24 images of 32x32 everywhere, so that one compiled program serves every data set.
+_SIZES = {
+  'data.size': 32,
+  'data.eval_size': 32,
+  'data.batch_size': 4,
+  'data.eval_batch_size': 8,
+  'data.num_threads': 1,
+  'data.split.validation': 4,
+  'data.split.test': 6,
+  'model.trunk.widths': '(8,8)',
+  'model.encoder_widths': '(8,)',
+  'model.encoder_convs': 1,
+  'model.latent_dim': 2,
+  'evaluation.num_samples': 2,
+  'evaluation.validation_samples': 2,
+  'evaluation.panels': 3,
+}
+_STAGE = {'log_every': 1, 'checkpoint_every': 2, 'optimizer.warmup': 0.0}
+_METHODS = {
+  'harmonized': {
+    'evaluation.robustness_records': 0,
+    'stage.diversify.method.num_loss_samples': 2,
+    'stage.personalize.method.bank_size': 4,
+  }
+}
+_STAGES = {'harmonized': ('diversify', 'personalize')}
+_PHANTOM = {'data.options.size': 32, 'data.options.num_images': 24}
+
+
+def arguments(
+  workdir: Path, data_dir: Path, *, method: str = 'prob_unet', data: str = 'phantom', steps: int = 2,
+  **more: object,
+) -> list[str]:
+  """The command line of a tiny run; ``more`` are keys of the config with ``__`` for each dot."""
+  stages = _STAGES.get(method, ('diversify',))
+  settings = {'data.data_dir': data_dir, **_SIZES, **_METHODS.get(method, {})}
+  settings |= _PHANTOM if data == 'phantom' else {}
+  for stage in stages:
+    settings |= {f'stage.{stage}.{key}': value for key, value in _STAGE.items()}
+    settings[f'stage.{stage}.steps'] = steps
+  settings |= {key.replace('__', '.'): value for key, value in more.items()}
+  config = f'--config={CONFIGS / method}.py:{data}'
+  return [config, f'--workdir={workdir}', *(f'--config.{k}={v}' for k, v in settings.items())]
+
+
+def call(argv: list[str]) -> int:
+  """The command in this process; returns its exit status."""
+  saved = flagsaver.save_flag_values()
+  try:
+    return main.main(main.parse_flags(['main', *argv]))
+  except SystemExit as end:
+    return end.code
+  finally:
+    flagsaver.restore_flag_values(saved)
+    assert not flags.FLAGS['config'].present
+
+
+def start(argv: list[str], *, cache: Path | None = None, devices: int = 1) -> subprocess.Popen:
+  """The command in a process of its own."""
+  environment = {
+    **os.environ,
+    'JAX_PLATFORMS': 'cpu',
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+  }
+  if cache:
+    environment |= {
+      'JAX_COMPILATION_CACHE_DIR': str(cache),
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    }
+  return subprocess.Popen(
+    [sys.executable, '-m', 'experiments.main', *argv],
+    cwd=ROOT,
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def summary(workdir: Path) -> dict:
+  """The scores that a run wrote."""
+  return json.loads((workdir / 'evaluation' / 'summary.json').read_text())
