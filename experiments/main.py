@@ -16,13 +16,13 @@ from ml_collections import ConfigDict, config_flags
 from experiments import startup
 from experiments.dry_run import dry_run
 from multirater_jax import sharding
-from multirater_jax.checkpoints import CheckpointError
+from multirater_jax.checkpoints import CheckpointError, digest
 from multirater_jax.data.errors import DataError
 from multirater_jax.evaluate import evaluate
 from multirater_jax.experiment import Experiment, open_experiment
 from multirater_jax.panels import write_panels
 from multirater_jax.report import write as write_report
-from multirater_jax.results import score_table, write_results
+from multirater_jax.results import is_evaluated, score_table, write_results
 from multirater_jax.robustness import write_robustness
 from multirater_jax.train import Stopped, best_params, train
 from multirater_jax.train_log import NotFiniteError
@@ -39,7 +39,9 @@ _ALLOW = flags.DEFINE_bool('allow_config_change', False, 'Go on with a run under
 _DISTRIBUTED = flags.DEFINE_enum(
   'distributed', 'auto', sharding.MODES, 'Join the processes of a multi-host job.'
 )
-_COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0, where not announced.')
+_COORDINATOR = flags.DEFINE_string(
+  'coordinator', None, 'host:port of process 0, where not announced.'
+)
 _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Processes of the job.')
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Number of this process, from 0.')
 
@@ -55,6 +57,9 @@ def main(_: Sequence[str]) -> int:
   except Stopped as stopped:
     print(f'Stopped: {stopped}. The state is saved; the same command goes on from there.')
     return stopped.code
+  except KeyboardInterrupt:
+    print('Stopped: interrupted outside of training; the same command goes on.')
+    return 130
   except _EXPECTED as error:
     print(f'error: {error}', file=sys.stderr)
     return 2
@@ -66,14 +71,8 @@ def run(config: ConfigDict) -> int:
     print(config)
     return 0
   startup.check_config(config)
-  sharding.start(
-    _DISTRIBUTED.value,
-    coordinator=_COORDINATOR.value,
-    num_processes=_NUM_PROCESSES.value,
-    process_id=_PROCESS_ID.value,
-  )
+  join_processes(config)
   startup.check_devices(config)
-  sharding.assert_same(config.to_json_best_effort())
   workdir = Path(_WORKDIR.value) if _WORKDIR.value else startup.default_workdir(config)
   if _MODE.value == 'report':
     return report(workdir)
@@ -87,25 +86,43 @@ def run(config: ConfigDict) -> int:
     return train_and_evaluate(experiment)
 
 
+def join_processes(config: ConfigDict) -> None:
+  """Joins the other processes of the job, if there are any; their configs must be the same."""
+  try:
+    sharding.start(
+      _DISTRIBUTED.value,
+      coordinator=_COORDINATOR.value,
+      num_processes=_NUM_PROCESSES.value,
+      process_id=_PROCESS_ID.value,
+    )
+    sharding.assert_same(config.to_json_best_effort())
+  except ValueError as error:
+    raise startup.ConfigError(str(error)) from error
+
+
 def train_and_evaluate(experiment: Experiment) -> int:
   """Everything after the checks; a finished run is only reported again."""
   workdir, stages = experiment.workdir, experiment.config.stages
-  finished = (workdir / 'evaluation' / 'summary.json').is_file()
   if jax.process_index() == 0:
     startup.write_run_files(experiment)
   if _MODE.value == 'train':
     params = train(experiment)
   else:
     params = {stage: best_params(experiment, stage) for stage in stages}
-  if not finished or _MODE.value == 'evaluate':
+  parameters = {stage: digest(params[stage]) for stage in stages}
+  if _MODE.value == 'evaluate' or not is_evaluated(experiment, parameters):
     (workdir / 'evaluation').mkdir(exist_ok=True)
     rows = evaluate(experiment, params, samples=startup.true_process(experiment))
     if experiment.config.evaluation.robustness_records:
       write_robustness(experiment, stages[0], params[stages[0]])
     if jax.process_index() == 0:
       write_panels(experiment, params, rows)
-      write_results(experiment, rows)
-  return report(workdir) if jax.process_index() == 0 else 0
+      write_results(experiment, rows, parameters)
+  if jax.process_index() != 0:
+    return 0
+  for stage, value in parameters.items():
+    print(f'Parameters of stage {stage}: sha256 {value}')
+  return report(workdir)
 
 
 def report(workdir: Path) -> int:

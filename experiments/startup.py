@@ -46,7 +46,7 @@ class ConfigError(ValueError):
 
 
 def check_overrides(argv: Sequence[str]) -> None:
-  """Raises ConfigError without a config, or where ``--config.<key>`` names a key it does not have."""
+  """Raises ConfigError without a config, or where ``--config.<key>`` names an unknown key."""
   if any(argument in ('--help', '-h', '--helpfull', '--helpshort') for argument in argv):
     return
   config = _load_config([a for a in argv if a.startswith('--config=')])
@@ -78,6 +78,7 @@ def check_config(config: ConfigDict) -> None:
   _check_name('config.data.name', config.data.name, tfds_builders.BUILDERS)
   if not config.stages:
     raise ConfigError('config.stages is empty; name at least one stage.')
+  _check_least('config.seed', config.seed, 0)
   known = inspect.signature(METHODS[config.method]).parameters
   if 'latent' not in known:
     _check_arguments('config.model', config.model, known)

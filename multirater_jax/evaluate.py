@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from multirater_jax import sharding
 from multirater_jax.experiment import Experiment, make_method, stage_key
 from multirater_jax.metrics import Counts, bounds, unit_scores
 from multirater_jax.scoring import count_probs, count_records, make_counter, make_predict
@@ -84,7 +85,7 @@ def bound_rows(experiment: Experiment, records: np.ndarray, samples: Draw | None
 
   def oracle(batch, keys):
     del keys
-    index = np.asarray(batch['index'])
+    index = sharding.local_rows(batch['index'])
     names = [info.records[max(i, 0)]['name'] for i in index]
     masks = samples(names, options.num_samples)
     return count_probs(jax.nn.one_hot(masks, info.num_classes), batch)

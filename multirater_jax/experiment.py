@@ -65,7 +65,10 @@ def make_split(cases: list[str], options: Any) -> dict[str, Any]:
   """
   if options.file:
     return splits.read(options.file)
-  share = lambda value: int(value) if value >= 1 else value
+
+  def share(value: float) -> float | int:
+    return int(value) if value >= 1 else value
+
   if options.folds:
     return splits.k_fold(
       cases,

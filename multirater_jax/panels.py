@@ -84,7 +84,7 @@ def _record_of(experiment, units, unit):
 def _rows_of(experiment: Experiment, indices: np.ndarray) -> dict[str, np.ndarray]:
   """One row of an evaluation batch for each record: the tile with the most foreground."""
   best = {}
-  for batch in batches_of(experiment, np.unique(indices)):
+  for batch in batches_of(experiment, np.unique(indices), alone=True):
     for row in range(len(batch['index'])):
       index, area = int(batch['index'][row]), int((batch['masks'][row] > 0).sum())
       if index >= 0 and (index not in best or area > best[index][0]):

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 from jaxtyping import Float, Num
 
 from multirater_jax.checkpoints import CheckpointError, Checkpoints, restore_params
 from multirater_jax.experiment import build_method
 from multirater_jax.method import Method, Params, image_keys
-from multirater_jax.optimizer import merge
 
 Images = Num[np.ndarray, 'b h w c'] | Num[jax.Array, 'b h w c']
 
@@ -40,9 +40,14 @@ def load(workdir: str | Path, stage: str | None = None) -> tuple[Method, Params]
     step = saved.best_valid() or saved.newest_valid()
   if step is None:
     raise CheckpointError(f'Stage "{stage}" of {workdir} has no intact checkpoint; train it first.')
-  averaged, _ = restore_params(folder, step, name='ema')
-  frozen, _ = restore_params(folder, step, name='frozen')
-  return method, jax.tree.map(jnp.asarray, merge(averaged, frozen))
+  params, meta = restore_params(folder, step, name='ema')
+  if meta['frozen']:
+    params = _united(params, restore_params(folder, step, name='frozen')[0])
+  return method, jax.tree.map(jnp.asarray, params)
+
+
+def _united(a: Params, b: Params) -> Params:
+  return traverse_util.unflatten_dict(traverse_util.flatten_dict(a) | traverse_util.flatten_dict(b))
 
 
 def sample(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from multirater_jax.scoring import units_of
 from multirater_jax.workdir import write_json, write_text
 
 
-def write_results(experiment: Experiment, rows: list[Row]) -> Path:
-  """Writes ``evaluation/cases.csv`` and ``evaluation/summary.json``; returns their folder."""
+def write_results(experiment: Experiment, rows: list[Row], parameters: dict[str, str]) -> Path:
+  """Writes ``evaluation/cases.csv`` and ``evaluation/summary.json``; returns their folder.
+
+  ``parameters`` are the digests of what was evaluated, by stage (``is_evaluated``).
+  """
   folder = experiment.workdir / 'evaluation'
   units = units_of(experiment, experiment.records['test'])
   cases = [experiment.source.case_names[number] for number in units.case]
   names = _unit_names(experiment, units)
   write_text(folder / 'cases.csv', _cases_csv(rows, cases, names))
-  write_json(folder / 'summary.json', _summary(experiment, rows, np.array(cases)))
+  write_json(folder / 'summary.json', _summary(experiment, rows, np.array(cases), parameters))
   return folder
 
 
@@ -54,12 +58,29 @@ def _order(rows: list[Row]):
   return first.__getitem__
 
 
-def _summary(experiment: Experiment, rows: list[Row], cases: np.ndarray) -> dict[str, Any]:
-  config = experiment.config
+def is_evaluated(experiment: Experiment, parameters: dict[str, str]) -> bool:
+  """Whether ``evaluation/summary.json`` holds the scores of these parameters under this config."""
+  path = experiment.workdir / 'evaluation' / 'summary.json'
+  if not path.is_file():
+    return False
+  return _inputs(experiment, parameters).items() <= json.loads(path.read_text()).items()
+
+
+def _inputs(experiment: Experiment, parameters: dict[str, str]) -> dict[str, Any]:
+  options = experiment.config.evaluation
+  return {
+    'parameters': parameters,
+    'num_samples': options.num_samples,
+    'protocol': options.protocol,
+  }
+
+
+def _summary(
+  experiment: Experiment, rows: list[Row], cases: np.ndarray, parameters: dict[str, str]
+) -> dict[str, Any]:
   return {
     'split': 'test',
-    'num_samples': config.evaluation.num_samples,
-    'protocol': config.evaluation.protocol,
+    **_inputs(experiment, parameters),
     'rater_order': experiment.source.rater_order,
     'units': len(cases),
     'cases': len(set(cases)),
@@ -68,7 +89,9 @@ def _summary(experiment: Experiment, rows: list[Row], cases: np.ndarray) -> dict
     ],
     'dice_matrix': {row.label: dice_matrix(row.counts) for row in rows if row.personalized},
     'reliability': {
-      row.label: reliability(row.counts.calibration)._asdict() for row in rows if row.kind == 'model'
+      row.label: reliability(row.counts.calibration)._asdict()
+      for row in rows
+      if row.kind == 'model'
     },
   }
 

@@ -37,4 +37,5 @@ def write_robustness(experiment: Experiment, stage: str, params: Any) -> None:
         scores = unit_scores(count_records(experiment, records, counter, rng))
         means = {s: bootstrap.interval(scores[s], cases).mean for s in _SCORES}
         lines.append({'condition': name, 'harmonizer': harmonizer, 'scores': means})
-  write_json(experiment.workdir / 'evaluation' / 'robustness.json', lines)
+  if jax.process_index() == 0:
+    write_json(experiment.workdir / 'evaluation' / 'robustness.json', lines)

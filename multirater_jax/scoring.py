@@ -42,8 +42,13 @@ def record_cases(experiment: Experiment, records: np.ndarray) -> np.ndarray:
   return np.array([number[experiment.source.info.cases[index]] for index in records], np.int64)
 
 
-def batches_of(experiment: Experiment, records: np.ndarray) -> Iterable[Batch]:
-  """Every record once, tiled or cropped as the config says; this process's rows."""
+def batches_of(
+  experiment: Experiment, records: np.ndarray, *, alone: bool = False
+) -> Iterable[Batch]:
+  """Every record once, tiled or cropped as the config says; this process's rows.
+
+  ``alone``: all rows, for a process that works without the others.
+  """
   data = experiment.config.data
   return eval_batches(
     experiment.source,
@@ -52,8 +57,8 @@ def batches_of(experiment: Experiment, records: np.ndarray) -> Iterable[Batch]:
     size=data.eval_size,
     crop=data.eval_crop,
     margin=data.eval_margin,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
+    process_index=0 if alone else jax.process_index(),
+    process_count=1 if alone else jax.process_count(),
   )
 
 
@@ -95,9 +100,7 @@ def make_predict(method: Method, *, verb: str, num_samples: int, num_raters: int
   return jax.jit(predict)
 
 
-def make_counter(
-  predict: Callable, params: Any, distort: Callable | None = None
-) -> Counter:
+def make_counter(predict: Callable, params: Any, distort: Callable | None = None) -> Counter:
   """Counts what a model predicts; ``distort`` (keys, image) changes the images first."""
 
   def counter(batch, keys):

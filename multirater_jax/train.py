@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from multirater_jax import interrupts, sharding
-from multirater_jax.checkpoints import CheckpointError, Checkpoints, digest
+from multirater_jax.checkpoints import CheckpointError, Checkpoints
 from multirater_jax.data.pipeline import TrainStream, prefetch, train_stream
 from multirater_jax.experiment import Experiment, make_method, stage_key
 from multirater_jax.method import Batch
@@ -26,7 +26,7 @@ from multirater_jax.train_log import Window
 from multirater_jax.train_step import TrainState, create_state, evaluated_params, make_train_step
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
   """Training ended before its last step, with its state saved; ``code`` is the exit status."""
 
   def __init__(self, reason: str, code: int):
@@ -66,6 +66,9 @@ def train(experiment: Experiment) -> dict[str, Any]:
       params = _train_stage(experiment, stage, params, offset, clock)
       results[stage] = params
       offset += config.stage[stage].steps
+    reason = clock.reason()
+    if reason and reason[1]:  # a signal during the last step; the budget is one for training alone
+      raise Stopped(*reason)
   return results
 
 
@@ -137,6 +140,7 @@ def _example(experiment: Experiment) -> Batch:
 
 
 def training_stream(experiment: Experiment, stage: str) -> TrainStream:
+  """The batches of a stage, from the first; this process's rows."""
   data = experiment.config.data
   return train_stream(
     experiment.source,
@@ -235,10 +239,10 @@ class _Loop(NamedTuple):
 
   def _save(self, step: int, state: TrainState, position: Any, metric: float | None) -> None:
     self.log.flush()
-    meta = {'stage': self.stage, 'stream': position, 'data': self.experiment.source.info.hash}
+    meta = {
+      'stage': self.stage,
+      'stream': position,
+      'data': self.experiment.source.info.hash,
+      'frozen': bool(state.frozen),
+    }
     self.checkpoints.save(step, state, meta, metric)
-
-
-def final_digest(experiment: Experiment) -> str:
-  """SHA-256 of the parameters that the last finished stage ended with."""
-  return digest(best_params(experiment, experiment.config.stages[-1]))

@@ -26,6 +26,7 @@ from tfds_builders.records import RECORDS, SetInfo, read_info, write_records
 
 BUILDERS = {
   'phantom': 'tfds_builders.phantom.phantom_dataset_builder',
+  'lidc_idri': 'tfds_builders.lidc_idri.lidc_idri_dataset_builder',
   'lidc_slices': 'tfds_builders.lidc_slices.lidc_slices_dataset_builder',
   'folder': 'tfds_builders.folder.folder_dataset_builder',
 }

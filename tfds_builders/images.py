@@ -1,8 +1,10 @@
 """Image and mask files as arrays: PNG, JPEG, TIFF and NIfTI, with one clear error each."""
 
+import gzip
 import math
 import os
 import pathlib
+import struct
 import zlib
 from collections.abc import Callable
 from typing import IO, Any, NamedTuple
@@ -18,13 +20,23 @@ from multirater_jax.data.errors import DataError
 NIFTI = ('.nii', '.nii.gz')
 FLAT = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
 SUFFIXES = FLAT + NIFTI
-MAX_VOXELS = 2**30  # a damaged header may ask for terabytes
+FORMATS = ('PNG', 'JPEG', 'TIFF')  # others, by whatever name, never reach their decoders
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 2**26  # of a flat image
+MAX_VOXELS = 2**28  # a damaged header may ask for terabytes
+MAX_EXTENSION = 2**24  # bytes between the header of a NIfTI file and its voxels
+DEFLATE = 1032  # bytes that one byte of a gzip file can stand for, at most
 
 _UNREADABLE = (
   OSError,
   EOFError,
   SyntaxError,
   ValueError,
+  ArithmeticError,
+  AttributeError,
+  LookupError,
+  TypeError,
+  MemoryError,
+  struct.error,
   zlib.error,
   UnidentifiedImageError,
   Image.DecompressionBombError,
@@ -39,6 +51,7 @@ class Volume(NamedTuple):
   voxels: np.ndarray
   spacing: tuple[float, float] | None = None  # mm, row and column
   affine: np.ndarray | None = None
+  oriented: bool = True  # does the header place the voxels in the patient?
 
 
 def suffix(path: pathlib.PurePath) -> str:
@@ -67,8 +80,21 @@ def read_pixels(file: str | os.PathLike | IO[bytes], name: object) -> np.ndarray
   return read(lambda: _pixels(file, name), name)
 
 
+def open_flat(file: str | os.PathLike | IO[bytes], name: object) -> Image.Image:
+  """A flat image whose header is read and whose pixels are not.
+
+  Raises:
+    DataError: for more than ``MAX_PIXELS``.
+  """
+  image = Image.open(file, formats=FORMATS)
+  if math.prod(image.size) > MAX_PIXELS:
+    image.close()
+    raise DataError(f'{name} has {math.prod(image.size)} pixels; the limit is {MAX_PIXELS}.')
+  return image
+
+
 def _pixels(file: str | os.PathLike | IO[bytes], name: object) -> np.ndarray:
-  with Image.open(file) as image:
+  with open_flat(file, name) as image:
     if getattr(image, 'n_frames', 1) > 1:
       raise DataError(f'{name} has {image.n_frames} pages; give one image a file, or NIfTI.')
     if image.mode in ('RGBA', 'LA', 'PA', 'CMYK', 'YCbCr'):
@@ -87,7 +113,7 @@ def read_image(file: str | os.PathLike | IO[bytes], name: object) -> np.ndarray:
   """A flat image [h w c] with its stored type; palette images become RGB."""
 
   def pixels() -> np.ndarray:
-    with Image.open(file) as image:
+    with open_flat(file, name) as image:
       if image.mode == 'P':
         return np.asarray(image.convert('RGB'))
       if image.mode == '1':
@@ -100,23 +126,61 @@ def read_image(file: str | os.PathLike | IO[bytes], name: object) -> np.ndarray:
 
 def read_volume(path: str | os.PathLike) -> Volume:
   """A NIfTI file of two or three axes as it lies on disk: axis 0 row, 1 column, 2 slice."""
-  return read(lambda: _volume(path), path)
+  volume = read_nifti(path)
+  shape = volume.voxels.shape
+  if len(shape) < 2 or any(size != 1 for size in shape[3:]):
+    raise DataError(f'{path} has shape {shape}; two or three axes are needed.')
+  return volume._replace(voxels=volume.voxels.reshape(*shape[:2], -1))
 
 
-def _volume(path: str | os.PathLike) -> Volume:
+def read_nifti(path: str | os.PathLike) -> Volume:
+  """A NIfTI file with all the axes it has. Nothing is turned or resampled.
+
+  Raises:
+    DataError: for a damaged or cut file, more than ``MAX_VOXELS``, voxels that are no numbers, and
+      voxel sizes or an affine matrix that are no finite numbers.
+  """
+  return read(lambda: _nifti(path), path)
+
+
+def _nifti(path: str | os.PathLike) -> Volume:
+  _check_nifti(path)
   image = nibabel.load(path)
-  shape = image.shape
-  if len(shape) < 2 or any(size != 1 for size in shape[3:]) or min(shape) < 1:
+  if not isinstance(image, nibabel.Nifti1Image):
+    raise DataError(f'{path} is a {type(image).__name__}; a NIfTI image is needed.')
+  voxels = np.asanyarray(image.dataobj)
+  affine = np.asarray(image.affine)
+  zooms = [float(zoom) for zoom in image.header.get_zooms()[:3]]
+  if not np.isfinite([*zooms, *affine.ravel()]).all() or min(zooms[:2], default=0) <= 0:
+    raise DataError(f'{path} has voxel sizes {zooms} and affine {affine.tolist()}; correct them.')
+  oriented = bool(image.header['qform_code'] or image.header['sform_code'])
+  return Volume(voxels, (zooms[0], zooms[1]), affine, oriented)
+
+
+def _check_nifti(path: str | os.PathLike) -> None:
+  """Refuses a header that promises more than the file can hold, before anything is allocated."""
+  packed = os.fspath(path).lower().endswith('.gz')
+  with gzip.open(path) if packed else open(path, 'rb') as file:
+    start = file.read(nibabel.Nifti2Header.sizeof_hdr)
+  versions = [
+    kind
+    for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header)
+    if kind.sizeof_hdr in struct.unpack('<i', start[:4]) + struct.unpack('>i', start[:4])
+  ]
+  if not versions or len(start) < versions[0].sizeof_hdr:
+    raise DataError(f'Cannot read {path}: it has no NIfTI header.')
+  header = versions[0](start[: versions[0].sizeof_hdr], check=False)
+  shape, offset = header.get_data_shape(), float(header['vox_offset'])
+  if header.get_data_dtype().kind not in 'iufb':
+    raise DataError(f'{path} holds {header.get_data_dtype()} voxels; scalar numbers are needed.')
+  if len(shape) < 2 or min(shape) < 1:
     raise DataError(f'{path} has shape {shape}; two or three axes are needed.')
   if math.prod(shape) > MAX_VOXELS:
     raise DataError(f'{path} has {math.prod(shape)} voxels, more than the limit of {MAX_VOXELS}.')
-  voxels = np.asanyarray(image.dataobj)
-  if voxels.dtype.kind not in 'iufb':
-    raise DataError(f'{path} holds {voxels.dtype} voxels; scalar numbers are needed.')
-  zooms = [float(zoom) for zoom in image.header.get_zooms()[:2]]
-  known = all(math.isfinite(zoom) and zoom > 0 for zoom in zooms)
-  spacing = (zooms[0], zooms[1]) if known else None
-  return Volume(voxels.reshape(*shape[:2], -1), spacing, np.asarray(image.affine))
+  wanted = math.prod(shape) * header.get_data_dtype().itemsize
+  held = os.path.getsize(path) * (DEFLATE if packed else 1)
+  if not 0 <= offset <= MAX_EXTENSION or wanted + offset > held:
+    raise DataError(f'{path} is cut or damaged: it cannot hold the {wanted} bytes of its header.')
 
 
 def read_mask(file: str | os.PathLike | IO[bytes], name: object, num_classes: int) -> np.ndarray:
@@ -129,15 +193,43 @@ def read_mask(file: str | os.PathLike | IO[bytes], name: object, num_classes: in
   return to_classes(array, name, num_classes)
 
 
+def read_lossy_mask(file: str | os.PathLike | IO[bytes], name: object) -> tuple[np.ndarray, bool]:
+  """A two-class mask [h w] from JPEG: above half of 255 is foreground.
+
+  The second value tells whether compression had changed any pixel.
+  """
+  array = read_pixels(file, name)
+  if array.dtype != np.uint8:
+    raise DataError(f'Mask {name} is no 8-bit image.')
+  gray = array if array.ndim == 2 else array.mean(axis=2)
+  return (gray > 127.5).astype(np.uint8), not np.isin(array, (0, 255)).all()
+
+
+def to_unit(
+  intensities: np.ndarray, name: object, window: tuple[float, float] | None = None
+) -> np.ndarray:
+  """Intensities clipped to a window and scaled to uint16, 65535 for the window's top.
+
+  Without a window the percentiles 0.5 and 99.5 are its ends.
+  """
+  if not np.isfinite(intensities).all():
+    raise DataError(f'{name} holds values that are not finite; replace them.')
+  low, high = window or np.percentile(intensities, [0.5, 99.5])
+  unit = (intensities.astype(np.float32) - low) / max(high - low, 1e-6)
+  return np.round(np.clip(unit, 0, 1) * 65535).astype(np.uint16)
+
+
 def to_classes(array: np.ndarray, name: object, num_classes: int) -> np.ndarray:
   """Class indices uint8 from the values of a mask.
 
-  Two classes: 0 and any one other value. More: the values are the class indices.
+  Two classes: 0 and any one other whole number. More: the values are the class indices.
 
   Raises:
     DataError: for more values than classes and for values that are no class.
   """
   values = np.unique(array)
+  if array.dtype.kind == 'f' and (values != np.round(values)).any():
+    raise DataError(f'Mask {name} has the values {_listed(values)}, which are no whole numbers.')
   if num_classes == 2:
     if len(values) > 2 or (len(values) == 2 and values[0] != 0) or not np.isfinite(values).all():
       raise DataError(

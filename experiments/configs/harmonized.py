@@ -7,28 +7,47 @@ from ml_collections import ConfigDict
 
 from experiments.configs import default
 
+_STEPS = {'phantom': (600, 240), 'lidc_slices': (1600, 400), 'folder': (800, 400)}
+_PAPER_STEPS = (34_000, 34_000)
+
 
 def get_config(argument: str = 'phantom') -> ConfigDict:
   name, scale = default.parse(argument)
+  first, second = _STEPS[name] if scale == 'cpu' else _PAPER_STEPS
   config = default.base('harmonized', argument)
   config.model = default.trunk(scale)
-  config.model.update({'harmonizer': True, 'spectrum': 'fft', 'kl_weight': 1e-3})
-  first, second = {'cpu': (600, 240), 'paper': (34_000, 34_000)}[scale]
+  config.model.update({'harmonizer': True, 'spectrum': 'fft', 'kl_weight': 1e-2})
   config.stages = ('diversify', 'personalize')
-  stage = default.stage(
-    first, verb='sample', best_by='ged', learning_rate=1e-3 if scale == 'cpu' else 1e-4
-  )
-  stage.artifact_probability = 0.5
+  config.stage.diversify = _diversify(first, 1e-3 if scale == 'cpu' else 1e-4)
+  config.stage.personalize = _personalize(second, 3e-3 if scale == 'cpu' else 5e-5)
+  config.evaluation.robustness_records = 64
+  return config
+
+
+def _diversify(steps: int, learning_rate: float) -> ConfigDict:
+  """Trunk, Harmonizer, prior, posterior and head."""
+  stage = default.stage(steps, verb='sample', best_by='ged', learning_rate=learning_rate)
+  stage.artifact_probability = 0.25
   stage.freeze = '^prompts/'
   stage.method = ConfigDict(
-    {'stage': 'diversify', 'ged_weight': 0.5, 'ged_ramp_steps': first // 10, 'num_loss_samples': 8}
+    {
+      'stage': 'diversify',
+      'num_loss_samples': 8,
+      'ged_weight': 0.5,
+      'ged_ramp_steps': steps // 10,
+      'consensus_weight': 2.0,
+      'consistency_weight': 0.1,
+      'penalty_weight': 1e-3,
+    }
   )
-  config.stage.diversify = stage
+  return stage
+
+
+def _personalize(steps: int, learning_rate: float) -> ConfigDict:
+  """The frequency prompts alone."""
   stage = default.stage(
-    second, verb='personalize', best_by='dice_rater', learning_rate=3e-3 if scale == 'cpu' else 5e-5
+    steps, verb='personalize', best_by='dice_rater', learning_rate=learning_rate
   )
   stage.freeze = '^(?!prompts/)'
   stage.method = ConfigDict({'stage': 'personalize', 'ged_weight': 0.1, 'bank_size': 100})
-  config.stage.personalize = stage
-  config.evaluation.robustness_records = 64
-  return config
+  return stage

@@ -1,11 +1,14 @@
 """Probabilistic U-Net, the baseline of the latent family.
 
-python -m experiments.main --config=experiments/configs/prob_unet.py:phantom
+python -m experiments.main --config=experiments/configs/prob_unet.py
 """
 
 from ml_collections import ConfigDict
 
 from experiments.configs import default
+
+_STEPS = {'phantom': 600, 'lidc_slices': 1600, 'folder': 800}  # stage 1 of harmonized
+_PAPER_STEPS = 34_000
 
 
 def get_config(argument: str = 'phantom') -> ConfigDict:
@@ -13,9 +16,11 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
   config = default.base('prob_unet', argument)
   config.model = default.trunk(scale)
   config.model.kl_weight = 1e-3
-  steps = {'cpu': 600, 'paper': 34_000}[scale]
   config.stages = ('diversify',)
   config.stage.diversify = default.stage(
-    steps, verb='sample', best_by='ged', learning_rate=1e-3 if scale == 'cpu' else 1e-4
+    _STEPS[name] if scale == 'cpu' else _PAPER_STEPS,
+    verb='sample',
+    best_by='ged',
+    learning_rate=1e-3 if scale == 'cpu' else 1e-4,
   )
   return config

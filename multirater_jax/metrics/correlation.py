@@ -29,7 +29,7 @@ class CorrelationCounts(NamedTuple):
 
 
 def count_correlation(
-  probs: Float[Array, 'b k s p'],
+  planes: list[Float[Array, 'b s p']],
   classes: Float[Array, 'b k r p'],
   annotated: Float[Array, 'b r'],
   weight: Float[Array, 'b p'],
@@ -38,8 +38,8 @@ def count_correlation(
 
   a = -sum_k mean_s(p_k) mean_s(log p_k),  b_r = -mean_s(log p_{y_r}).
   """
-  log = jnp.log(probs + EPSILON).mean(2)
-  a = -(probs.mean(2) * log).sum(1)[:, None]
+  log = jnp.stack([jnp.log(plane + EPSILON).mean(1) for plane in planes], 1)
+  a = -(jnp.stack([plane.mean(1) for plane in planes], 1) * log).sum(1)[:, None]
   b = -(classes * log[:, :, None]).sum(1)
   pixels = weight[:, None] * annotated[:, :, None]
   return CorrelationCounts(

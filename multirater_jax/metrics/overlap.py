@@ -75,27 +75,27 @@ def count(
     jnp.ones((b, h * w)) if valid is None else jnp.asarray(valid, jnp.float32).reshape(b, h * w)
   )
   weight = weight * annotated.any(1, keepdims=True)
-  probs = jnp.moveaxis(probs.astype(jnp.float32).reshape(b, s, h * w, k), -1, 1)
+  # One array a class: sums over samples read them as they lie, which is several times faster.
+  planes = [probs[..., i].astype(jnp.float32).reshape(b, s, h * w) for i in range(k)]
   classes = _one_hot(masks.reshape(b, -1, h * w), k)
   raters = classes[:, 1:] * (present[:, :, None] * weight[:, None])[:, None]
-  hard = harden(probs) * weight[:, None, None]
-  total = probs[:, 1:].sum(2)
+  hard = harden(planes) * weight[:, None, None]
+  total = jnp.stack([plane.sum(1) for plane in planes[1:]], 1)
   numbers = s, present.sum(1)
   return Counts(
     pairs=_count_pairs(hard, raters, present, weight),
     soft=_count_levels(total, raters.sum(2), numbers, weight),
     votes=_count_levels(hard.sum(2), raters.sum(2), numbers, weight),
     calibration=count_calibration(total / s, raters, present, weight),
-    correlation=count_correlation(probs, classes, present, weight),
+    correlation=count_correlation(planes, classes, present, weight),
   )
 
 
-def harden(probs: Float[Array, 'b k s p']) -> Float[Array, 'b f s p']:
+def harden(planes: list[Float[Array, 'b s p']]) -> Float[Array, 'b f s p']:
   """Foreground masks, 0 or 1: strictly above 0.5 for two classes, argmax for more."""
-  k = probs.shape[1]
-  if k == 2:
-    return (probs[:, 1:] > 0.5).astype(jnp.float32)
-  return _one_hot(probs.argmax(1), k)[:, 1:]
+  if len(planes) == 2:
+    return (planes[1] > 0.5).astype(jnp.float32)[:, None]
+  return _one_hot(jnp.stack(planes).argmax(0), len(planes))[:, 1:]
 
 
 def _one_hot(index: Shaped[Array, 'b n p'], k: int) -> Float[Array, 'b k n p']:

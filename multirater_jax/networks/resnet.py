@@ -11,13 +11,19 @@ from jaxtyping import Array, Float
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from multirater_jax.networks.unet import AfterBlock, ConvBlock, Features, Map, check_size, upsample
+from multirater_jax.networks.unet import (
+  AfterBlock,
+  ConvBlock,
+  Features,
+  Map,
+  Resized,
+  check_size,
+  upsample,
+)
 
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # width and residual blocks at 1/4 ... 1/32 size
 EPSILON = 1e-5  # of the batch norm that pretrained weights were trained with
 NORMS = ('group', 'frozen_affine')
-
-Resized = Float[Array, 'b h2 w2 c2']
 
 _he_normal = nn.initializers.he_normal()
 

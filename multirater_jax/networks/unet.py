@@ -8,6 +8,7 @@ import jax
 from jaxtyping import Array, Float
 
 Map = Float[Array, 'b h w c']
+Resized = Float[Array, 'b h2 w2 c2']
 AfterBlock = Callable[[int, Any], Any]
 
 
@@ -18,26 +19,26 @@ class Features(NamedTuple):
   levels: tuple[Map, ...]  # coarse to fine
 
 
-def space_to_depth(x: Map, factor: int) -> Map:
+def space_to_depth(x: Map, factor: int) -> Resized:
   """Folds each ``factor x factor`` square of pixels into channels; ``depth_to_space`` undoes it."""
   b, h, w, c = x.shape
   x = x.reshape(b, h // factor, factor, w // factor, factor, c)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // factor, w // factor, factor * factor * c)
 
 
-def depth_to_space(x: Map, factor: int) -> Map:
+def depth_to_space(x: Map, factor: int) -> Resized:
   """Unfolds channels into ``factor x factor`` squares of pixels."""
   b, h, w, c = x.shape
   x = x.reshape(b, h, w, factor, factor, c // factor**2).transpose(0, 1, 3, 2, 4, 5)
   return x.reshape(b, h * factor, w * factor, c // factor**2)
 
 
-def upsample(x: Map, factor: int = 2) -> Map:
+def upsample(x: Map, factor: int = 2) -> Resized:
   """Repeats every pixel ``factor`` times along both axes (nearest)."""
   return x.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def average_pool(x: Map, factor: int = 2) -> Map:
+def average_pool(x: Map, factor: int = 2) -> Resized:
   """Mean over ``factor x factor`` squares; a reshape, which XLA runs faster than a window."""
   b, h, w, c = x.shape
   return x.reshape(b, h // factor, factor, w // factor, factor, c).mean((2, 4))
@@ -51,7 +52,7 @@ class ConvBlock(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: Map) -> Map:  # noqa: D102
+  def __call__(self, x: Map) -> Float[Array, 'b h w c2']:  # noqa: D102
     for _ in range(self.convs):
       x = nn.Conv(self.width, (3, 3), use_bias=False, dtype=self.dtype)(x)
       x = nn.GroupNorm(num_groups=None, group_size=min(8, self.width), dtype=self.dtype)(x)

@@ -1,5 +1,6 @@
 import jax
 import pytest
+import tiny
 from jax.experimental.compilation_cache import compilation_cache
 
 
@@ -11,16 +12,17 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def cache_dir(tmp_path_factory):
-  """Where compiled programs lie, for the processes that tests start."""
+  """Where compiled programs lie."""
   return tmp_path_factory.mktemp('compiled')
 
 
 @pytest.fixture(scope='module', autouse=True)
-def compiled_once(cache_dir):
-  """Programs of one shape are compiled once for all the runs of a module."""
+def quickly_compiled(cache_dir):
+  """Programs of one shape are compiled once for all tests of this folder, without much effort."""
   settings = {
     'jax_compilation_cache_dir': str(cache_dir),
     'jax_persistent_cache_min_compile_time_secs': 0.0,
+    'jax_disable_most_optimizations': True,
   }
   before = {name: getattr(jax.config, name) for name in settings}
   for name, value in settings.items():
@@ -30,3 +32,11 @@ def compiled_once(cache_dir):
   for name, value in before.items():
     jax.config.update(name, value)
   compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope='session')
+def finished(tmp_path_factory, data_dir):
+  """The workdir of a run that is trained, evaluated and reported; not to be changed."""
+  workdir = tmp_path_factory.mktemp('finished')
+  assert tiny.call(tiny.arguments(workdir, data_dir)) == 0
+  return workdir

@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
-from absl import flags
 from absl.testing import flagsaver
 
 from experiments import main
@@ -62,13 +62,14 @@ def arguments(
 def call(argv: list[str]) -> int:
   """The command in this process; returns its exit status."""
   saved = flagsaver.save_flag_values()
+  command = ['main', *argv]
   try:
-    return main.main(main.parse_flags(['main', *argv]))
+    with mock.patch.object(sys, 'argv', command):  # config_flags looks for overrides there
+      return main.main(main.parse_flags(command))
   except SystemExit as end:
     return end.code
   finally:
     flagsaver.restore_flag_values(saved)
-    assert not flags.FLAGS['config'].present
 
 
 def start(argv: list[str], *, cache: Path | None = None, devices: int = 1) -> subprocess.Popen:
@@ -91,6 +92,13 @@ def start(argv: list[str], *, cache: Path | None = None, devices: int = 1) -> su
     stderr=subprocess.PIPE,
     text=True,
   )
+
+
+def sentence(capsys) -> str:
+  """The one line on stderr that says what is wrong."""
+  error = capsys.readouterr().err
+  assert error.startswith('error: ') and error.count('\n') == 1 and error.endswith('\n'), error
+  return error
 
 
 def summary(workdir: Path) -> dict:

@@ -33,17 +33,19 @@ def test_raters_bound_is_each_rater_against_the_rest():
 
 
 def test_identical_raters_are_a_perfect_bound():
-  masks = np.repeat(np.random.default_rng(0).integers(0, 2, (5, 1, 9, 9)), 3, 1)
-  counts = jit_rater_counts(masks, np.ones((5, 3), bool))
-  scores = bounds.rater_scores(unit_scores(counts), 3)
+  masks = np.repeat(np.random.default_rng(0).integers(0, 3, (16, 1, 8, 8)), 4, 1)
+  counts = jit_rater_counts(masks.astype(np.uint8), np.ones((16, 4), bool), num_classes=3)
+  scores = bounds.rater_scores(unit_scores(counts), 4)
   np.testing.assert_allclose(scores['ged'], 0, atol=1e-6)
   np.testing.assert_allclose(scores['dice_match'], 1, atol=1e-6)
 
 
 def test_a_single_rater_has_no_bound():
-  counts = jit_rater_counts(np.ones((2, 1, 4, 4), np.uint8), np.ones((2, 1), bool))
-  scores = bounds.rater_scores(unit_scores(counts), 1)
-  assert np.isnan(scores['ged']).all()
+  drew = np.zeros((16, 4), bool)
+  drew[:, 1] = True
+  counts = jit_rater_counts(np.ones((16, 4, 8, 8), np.uint8), drew, num_classes=3)
+  scores = bounds.rater_scores(unit_scores(counts), 4)
+  assert all(np.isnan(values).all() for values in scores.values())
 
 
 def test_mean_field_draws_the_vote_fraction():

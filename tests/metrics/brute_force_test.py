@@ -9,10 +9,9 @@ SHAPES = [
   cases.Shape(units=600, samples=1, raters=4),
   cases.Shape(units=600, samples=4, raters=1),
   cases.Shape(units=600, samples=4, raters=4),
-  cases.Shape(units=300, samples=3, raters=5),
   cases.Shape(units=12, samples=50, raters=4),
   cases.Shape(units=200, samples=4, raters=3, classes=4),
-  cases.Shape(units=100, samples=3, raters=4, classes=3, depth=2),
+  cases.Shape(units=150, samples=3, raters=3, classes=3, depth=2),
 ]
 TOLERANCE = {'ncc': 5e-6}
 
@@ -35,10 +34,10 @@ def test_every_column_equals_brute_force(shape):
 
 
 def test_personalized_columns_equal_brute_force():
-  shape = cases.Shape(units=200, samples=3, raters=3, classes=3, depth=2)
+  shape = SHAPES[-1]
   probs, masks, drew = cases.random_units(2, shape)
   arrays, unit = cases.rows(probs, masks, drew)
-  counts = add_to_units(cases.jit_count(*arrays), unit, 200)
+  counts = add_to_units(cases.jit_count(*arrays), unit, shape.units)
   columns = unit_scores(counts, counts)
   expected = [brute.personalized(p.astype(np.float64), m, d) for p, m, d in zip(probs, masks, drew)]
   for name in ('dice_rater', 'dice_rater_gap', 'area_bias'):

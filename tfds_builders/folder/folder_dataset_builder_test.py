@@ -1,32 +1,12 @@
 import nibabel
 import numpy as np
 import pytest
-from PIL import Image
 
 from multirater_jax.data.errors import DataError
 from multirater_jax.data.source import Source
 from tfds_builders import prepare, read_info
-
-
-def save(path, array):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  if '.nii' in path.name:
-    affine = np.diag([0.5, 0.7, 2.0, 1.0])
-    nibabel.save(nibabel.Nifti1Image(array, affine), path)
-  else:
-    Image.fromarray(array).save(path)
-
-
-def image(size=(10, 12), value=50, dtype=np.uint8):
-  array = np.full(size, value, dtype)
-  array[0, 0] = 0
-  return array
-
-
-def mask(size=(10, 12), rows=2, value=1):
-  array = np.zeros(size, np.uint8)
-  array[:rows] = value
-  return array
+from tfds_builders.folder.dummy_data import mask, save
+from tfds_builders.folder.dummy_data import shown as image
 
 
 def two_raters(folder, suffix='.png', *, first=None, second=None, shown=None):
@@ -138,7 +118,7 @@ def test_case_pattern_names_the_case(tmp_path):
     ({}, {'num_classes': 1}, 'num_classes is 1'),
     ({}, {'window': (3, 1)}, 'window'),
     ({}, {'case_pattern': '('}, 'no regular expression'),
-    ({}, {'classes': 2}, "no option 'classes'; it has manual_dir, num_classes"),
+    ({}, {'classes': 2}, "no option 'classes'; it has manual_dir, layout, num_classes"),
   ],
 )
 def test_bad_input_is_refused_in_one_sentence(tmp_path, changes, options, message):

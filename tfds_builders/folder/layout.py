@@ -1,11 +1,11 @@
-"""Which files of the user's folder belong together."""
+"""Which files of the user's folder belong together: images/ and one folder a rater."""
 
-import logging
 import pathlib
 import re
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from multirater_jax.data.errors import DataError
 from tfds_builders import images, sources
@@ -17,28 +17,76 @@ ADVICE = (
 )
 PREFIX = 'rater_'
 
-_log = logging.getLogger(__name__)
-
 Files = dict[str, pathlib.Path]  # stem -> file
 
 
-def find_files(path: pathlib.Path) -> tuple[Files, dict[str, Files]]:
-  """The images by stem, and for every rater (in natural order) the masks by stem."""
-  raters = [folder for folder in path.glob(f'{PREFIX}*') if folder.is_dir()]
-  raters.sort(key=lambda folder: _natural(folder.name))
-  if not (path / 'images').is_dir() or not raters:
+class Entry(NamedTuple):
+  """An image or volume and the mask of every rater, None where a rater did not draw."""
+
+  name: str
+  case: str
+  image: pathlib.Path
+  masks: list[pathlib.Path | None]
+
+
+class Found(NamedTuple):
+  """What a layout finds in a folder."""
+
+  raters: list[str]
+  entries: list[Entry]
+  rater_identity: bool
+  spacing: tuple[float, float] | None = None  # mm, of flat images
+  lossy: bool = False  # masks went through JPEG
+  notes: tuple[str, ...] = ()  # what was left out, for the log
+
+
+def find_folders(path: pathlib.Path, case_pattern: str) -> Found:
+  """``images/<stem>`` and ``rater_<name>/<stem>``; raters in natural order.
+
+  Raises:
+    DataError: for another layout, and when a rater has no mask for any image.
+  """
+  folders = [folder for folder in path.glob(f'{PREFIX}*') if folder.is_dir()]
+  folders.sort(key=lambda folder: natural(folder.name))
+  if not (path / 'images').is_dir() or not folders:
     where = sources.contents(path) if path.is_dir() else 'it is a file'
     raise DataError(f'{WANTED} was looked for in {path} ({where}). {ADVICE}')
   image_files = _by_stem(path / 'images')
   if not image_files:
     raise DataError(f'{path / "images"} holds no image ({", ".join(images.SUFFIXES)}).')
-  return image_files, {folder.name.removeprefix(PREFIX): _by_stem(folder) for folder in raters}
+  masks = {folder.name.removeprefix(PREFIX): _by_stem(folder) for folder in folders}
+  for rater, found in masks.items():
+    if not found.keys() & image_files.keys():
+      raise DataError(f'No file in {PREFIX}{rater}/ has the name of an image. {ADVICE}')
+  entries = [
+    Entry(stem, case_of(stem, case_pattern), file, [found.get(stem) for found in masks.values()])
+    for stem, file in image_files.items()
+  ]
+  entries, notes = drawn(entries)
+  stray = sorted(set().union(*masks.values()) - image_files.keys())
+  if stray:
+    notes += (f'{len(stray)} mask names belong to no image, first {stray[0]}.',)
+  return Found([rater_name(name) for name in masks], entries, rater_identity=True, notes=notes)
 
 
-def _natural(name: str) -> list[tuple[int, int | str]]:
+def drawn(entries: list[Entry]) -> tuple[list[Entry], tuple[str, ...]]:
+  """The entries with at least one mask, and a note on the others."""
+  kept = [entry for entry in entries if any(mask is not None for mask in entry.masks)]
+  bare = [entry.name for entry in entries if all(mask is None for mask in entry.masks)]
+  if not bare:
+    return kept, ()
+  return kept, (f'{len(bare)} images without any mask are left out, first {bare[0]}.',)
+
+
+def rater_name(name: str) -> str:
+  """How a rater is shown: 'rater 1' for '1', any other name as it is."""
+  return f'rater {name}' if name.isdigit() else name
+
+
+def natural(name: str) -> list[tuple[int, int | str]]:
   """A sort key that puts rater_2 before rater_10."""
-  parts = re.split(r'(\d+)', name)
-  return [(0, int(part)) if part.isdigit() else (1, part) for part in parts if part]
+  parts = re.split(r'([0-9]+)', name)
+  return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
 
 
 def _by_stem(folder: pathlib.Path) -> Files:
@@ -53,15 +101,15 @@ def _by_stem(folder: pathlib.Path) -> Files:
   return files
 
 
-def storage(image_files: Files) -> tuple[type, int]:
-  """The common type (uint8, else uint16) and number of channels, from the files' headers.
+def storage(files: Iterable[pathlib.Path]) -> tuple[type, int]:
+  """The common type (uint8, else uint16) and number of channels, from the images' headers.
 
   Raises:
     DataError: when gray and color images are mixed.
   """
   first: dict[int, pathlib.Path] = {}
   deep = False
-  for file in image_files.values():
+  for file in files:
     wide, channels = images.read(lambda file=file: _header(file), file)
     first.setdefault(channels, file)
     deep |= wide
@@ -73,28 +121,9 @@ def storage(image_files: Files) -> tuple[type, int]:
 def _header(file: pathlib.Path) -> tuple[bool, int]:
   if images.suffix(file) in images.NIFTI:
     return True, 1
-  with Image.open(file) as image:
-    gray = image.mode in ('1', 'L', 'LA', 'F') or image.mode.startswith('I')
-    return image.mode == 'F' or image.mode.startswith('I'), 1 if gray else 3
-
-
-def drawn_images(image_files: Files, mask_files: dict[str, Files]) -> Files:
-  """The images that at least one rater drew on; the others are counted in a warning.
-
-  Raises:
-    DataError: when a rater has no mask for any image, which is a matter of wrong names.
-  """
-  for rater, found in mask_files.items():
-    if not found.keys() & image_files.keys():
-      raise DataError(f'No file in {PREFIX}{rater}/ has the name of an image. {ADVICE}')
-  marked = set().union(*mask_files.values())
-  bare = [stem for stem in image_files if stem not in marked]
-  if bare:
-    _log.warning('%d images without any mask are left out, first %s.', len(bare), bare[0])
-  stray = sorted(marked - image_files.keys())
-  if stray:
-    _log.warning('%d mask names belong to no image, first %s.', len(stray), stray[0])
-  return {stem: file for stem, file in image_files.items() if stem in marked}
+  with images.open_flat(file, file) as image:
+    wide = image.mode == 'F' or image.mode.startswith('I')
+    return wide, 1 if wide or image.mode in ('1', 'L', 'LA') else 3
 
 
 def case_of(stem: str, pattern: str) -> str:

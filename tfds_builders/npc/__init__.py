@@ -1,0 +1,1 @@
+"""Nasopharyngeal carcinoma on three MRI sequences, outlined by the same four oncologists."""

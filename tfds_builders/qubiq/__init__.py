@@ -1,0 +1,1 @@
+"""The segmentation tasks of the challenge on the uncertainty of several raters (QUBIQ)."""

@@ -1,0 +1,156 @@
+"""QUBIQ: brain growth, brain tumor, kidney, prostate and pancreas, two to seven raters each."""
+
+import collections
+import dataclasses
+import json
+import logging
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from multirater_jax.data.errors import DataError
+from tfds_builders import images, record, sources
+from tfds_builders.qubiq.layout import ADVICE, TASKS, WANTED, Entry, Task, find_entries
+
+GEOMETRIES = ('strict', 'shape')
+COUNTS = 'counts.json'
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class Config(tfds.core.BuilderConfig):
+  """Options as described at ``configure``."""
+
+  path: str = dataclasses.field(metadata={'hashed': False})
+  task: str
+  geometry: str = 'strict'
+
+  def find(self) -> list[Entry]:
+    """The cases of the task."""
+    return find_entries(pathlib.Path(self.path), TASKS[self.task])
+
+
+def configure(
+  manual_dir: str | os.PathLike | None = None,
+  *,
+  task: str = 'brain-growth',
+  geometry: str = 'strict',
+) -> Config:
+  """The builder's config.
+
+  Args:
+    manual_dir: any folder above the data sets of the challenge.
+    task: one of ``layout.TASKS``, for example 'prostate-2'.
+    geometry: 'strict' refuses a mask whose affine matrix is not that of its image; 'shape' trusts
+      the grid of pixels and asks for equal shapes only.
+
+  Raises:
+    DataError: for an unknown value or another layout.
+  """
+  if task not in TASKS:
+    raise DataError(f'There is no task {task!r}; there are {", ".join(TASKS)}.')
+  if geometry not in GEOMETRIES:
+    raise DataError(f'geometry is {geometry!r}, not one of {", ".join(GEOMETRIES)}.')
+  path = sources.manual_folder(manual_dir, WANTED, ADVICE)
+  config = Config(name='', path=str(path), task=task, geometry=geometry)
+  files = {file for entry in config.find() for file in (entry.image, *entry.masks.values())}
+  return record.named(config, sources.listing(path, files))
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+  """One record a slice, raters in slots without identity."""
+
+  VERSION = tfds.core.Version('1.0.0')
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    config = self.builder_config
+    return record.info(
+      self,
+      raters=[f'slot {number}' for number in _slots(config.find())],
+      rater_identity=False,
+      num_classes=2,
+      channels=TASKS[config.task].channels,
+      dtype=np.uint16,
+      options={'task': config.task, 'geometry': config.geometry},
+    )
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+    del dl_manager
+    return {record.SPLIT: self._generate_examples()}
+
+  def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    config = self.builder_config
+    task, entries = TASKS[config.task], config.find()
+    slots = _slots(entries)
+    counts = collections.Counter(
+      {'cases without a mask, left out': sum(not entry.masks for entry in entries)}
+    )
+    for entry in entries:
+      for example in examples(entry, task, slots, config.geometry) if entry.masks else ():
+        yield example['name'], record.encode(**example)
+        counts['records'] += 1
+      counts['cases'] += bool(entry.masks)
+      counts['cases that not every rater marked'] += 0 < len(entry.masks) < len(slots)
+    if task.cases and (counts['cases'], len(slots)) != (task.cases, task.raters):
+      _log.warning(
+        '%s: %d cases of %d raters found; published are %d of %d.',
+        *(config.task, counts['cases'], len(slots), task.cases, task.raters),
+      )
+    text = json.dumps(+counts, indent=2, sort_keys=True) + '\n'
+    pathlib.Path(self.data_path, COUNTS).write_text(text)
+
+
+def _slots(entries: list[Entry]) -> list[int]:
+  return sorted(set().union(*(entry.masks for entry in entries)))
+
+
+def examples(entry: Entry, task: Task, slots: list[int], geometry: str) -> Iterator[dict[str, Any]]:
+  """One record a slice; nearly all images have one."""
+  image = _image(entry.image, task.channels)
+  grid = image.voxels.shape[:3]
+  masks = np.zeros((len(slots), *grid), np.uint8)
+  for slot, number in enumerate(slots):
+    if number in entry.masks:
+      masks[slot] = _mask(entry.masks[number], entry.image, image, geometry)
+  for number in range(grid[2]):
+    yield {
+      'image': image.voxels[:, :, number],
+      'masks': masks[:, :, :, number],
+      'annotated': np.array([slot in entry.masks for slot in slots]),
+      'case': entry.case,
+      'name': entry.name if grid[2] == 1 else f'{entry.name}/slice-{number:04d}',
+      'spacing': image.spacing,
+    }
+
+
+def _image(file: pathlib.Path, channels: int) -> images.Volume:
+  """Voxels [h w slice c] as uint16, every channel scaled by its percentiles."""
+  volume = images.read_nifti(file)
+  shape = [*volume.voxels.shape, 1, 1][:4] if volume.voxels.ndim < 4 else volume.voxels.shape
+  if channels > 1 and shape[2:] == [channels, 1]:  # sequences on the third axis
+    shape = [*shape[:2], 1, channels]
+  if len(shape) != 4 or shape[3] != channels:
+    raise DataError(f'{file} has shape {volume.voxels.shape}; {channels} channels are needed.')
+  voxels = volume.voxels.reshape(shape)
+  planes = [images.to_unit(voxels[..., channel], file) for channel in range(channels)]
+  return volume._replace(voxels=np.stack(planes, axis=-1))
+
+
+def _mask(
+  file: pathlib.Path, image_file: pathlib.Path, image: images.Volume, geometry: str
+) -> np.ndarray:
+  mask = images.read_volume(file)
+  if mask.voxels.shape != image.voxels.shape[:3]:
+    shapes = mask.voxels.shape, image.voxels.shape[:3]
+    raise DataError(f'{file} has shape {shapes[0]} but {image_file} has shape {shapes[1]}.')
+  if geometry == 'strict' and not np.allclose(mask.affine, image.affine, atol=1e-3):
+    raise DataError(
+      f'{file} and {image_file} have other affine matrices; set geometry="shape" where the pixels '
+      'are known to correspond.'
+    )
+  return images.to_classes(mask.voxels, file, 2)
