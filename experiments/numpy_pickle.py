@@ -42,7 +42,8 @@ def read_pickle(path: str | os.PathLike) -> Any:
 class _Unpickler(pickle.Unpickler):
   def find_class(self, module: str, name: str) -> Any:
     """The stand-in for a name of NumPy; whatever else is asked for is refused."""
-    allowed = _ALLOWED.get((module.replace('numpy._core', 'numpy.core'), name))
+    known = module.replace('numpy._core', 'numpy.core').replace('__builtin__', 'builtins')
+    allowed = _ALLOWED.get((known, name))
     if allowed is None:
       raise DataError(f'it asks for {module}.{name}, which is not allowed; nothing of it was run.')
     return allowed
@@ -110,6 +111,12 @@ def _encode(text: str, encoding: str) -> bytes:
   return text.encode('latin1')
 
 
+def _no_bytes(*arguments: Any) -> bytes:
+  if arguments:
+    raise DataError('it calls bytes, which is not allowed.')
+  return b''
+
+
 def _ndarray(*_: Any) -> None:
   raise DataError('it calls numpy.ndarray, which is not allowed.')
 
@@ -121,6 +128,7 @@ _ALLOWED: dict[tuple[str, str], Callable] = {
   ('numpy', 'ndarray'): _ndarray,
   ('numpy', 'dtype'): _Type,
   ('_codecs', 'encode'): _encode,
+  ('builtins', 'bytes'): _no_bytes,  # how old protocols write empty bytes
 }
 
 

@@ -23,6 +23,7 @@ from multirater_jax.evaluate import Draw
 from multirater_jax.experiment import Experiment, make_method
 from multirater_jax.methods import METHODS
 from multirater_jax.scoring import VERBS
+from multirater_jax.train import fresh_state
 from multirater_jax.workdir import config_difference, write_json
 
 # Settings that do not change what is trained; a run may go on under other values of these.
@@ -124,12 +125,14 @@ def check_devices(config: ConfigDict) -> None:
 
 
 def check_methods(experiment: Experiment) -> None:
-  """Builds the method of every stage; raises ConfigError on an argument it does not take."""
+  """Builds every stage's method and the shapes of its state; ConfigError where that cannot be."""
   for stage in experiment.config.stages:
     try:
       method = make_method(experiment, stage)
+      jax.eval_shape(lambda stage=stage: fresh_state(experiment, stage))
     except (TypeError, ValueError) as error:
-      raise ConfigError(f'The model of stage "{stage}" cannot be built: {error}') from error
+      reason = str(error).split('\n')[0]
+      raise ConfigError(f'The model of stage "{stage}" cannot be built: {reason}') from error
     if experiment.config.stage[stage].verb == 'personalize' and method.personalize is None:
       raise ConfigError(
         f'config.stage.{stage}.verb="personalize", but {experiment.config.method} makes no '

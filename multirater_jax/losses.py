@@ -39,9 +39,7 @@ def segmentation(
   }
 
 
-def soft_iou(
-  a: Float[Array, 'b s h w k'], b: Float[Array, 'b r h w k']
-) -> Float[Array, 'b s r']:
+def soft_iou(a: Float[Array, 'b s h w k'], b: Float[Array, 'b r h w k']) -> Float[Array, 'b s r']:
   """Soft intersection over union of every pair of soft masks, mean over foreground classes.
 
   sum ab / (sum a^2 + sum b^2 - sum ab): the squared denominator makes a map's distance to itself
@@ -90,9 +88,7 @@ def consensus(
   return -(votes * jnp.log(jnp.maximum(mean, 1e-6))).sum(-1).mean((1, 2))
 
 
-def rater_mean(
-  values: Float[Array, '*b r'], annotated: Bool[Array, '*#b r']
-) -> Float[Array, '*b']:
+def rater_mean(values: Float[Array, '*b r'], annotated: Bool[Array, '*#b r']) -> Float[Array, '*b']:
   """Mean over the raters that annotated; 0 where none did."""
   weights = annotated.astype(values.dtype)
   return (values * weights).sum(-1) / jnp.maximum(weights.sum(-1), 1)
@@ -126,5 +122,5 @@ def masks_of(
 
 
 def ramp(step: Integer[Array, ''] | Float[Array, ''], steps: int) -> Float[Array, '']:
-  """Rises linearly from 0 to 1 over the first ``steps`` steps; 1 throughout where ``steps`` is 0."""
+  """Rises linearly from 0 to 1 over the first ``steps`` steps; always 1 where ``steps`` is 0."""
   return jnp.clip(step / max(steps, 1), 0.0, 1.0) if steps else jnp.ones(())

@@ -42,25 +42,28 @@ class Loss(NamedTuple):
 class InitFn(Protocol):
   """``(rng, batch) -> params``; only shapes and the number of raters of the batch matter."""
 
-  def __call__(self, rng: jax.Array, batch: Batch) -> Params: ...
+  def __call__(self, rng: jax.Array, batch: Batch) -> Params: ...  # noqa: D102
 
 
 class LossFn(Protocol):
   """``(params, rng, batch, step) -> Loss``; pure, one key per image derived from ``rng``."""
 
-  def __call__(self, params: Params, rng: jax.Array, batch: Batch, step: jax.Array) -> Loss: ...
+  def __call__(self, params: Params, rng: jax.Array, batch: Batch, step: jax.Array) -> Loss: ...  # noqa: D102
 
 
 class SampleFn(Protocol):
   """``(params, rngs [b], image, num_samples) -> probs [b s h w k]``."""
 
-  def __call__(self, params: Params, rngs: Rngs, image: Image, num_samples: int) -> SampleProbs: ...
+  def __call__(self, params: Params, rngs: Rngs, image: Image, num_samples: int) -> SampleProbs: ...  # noqa: D102
 
 
 class PersonalizeFn(Protocol):
-  """``(params, rngs [b], image, style [r d]) -> probs [b r h w k]``; ``eye(num_raters)`` names raters."""
+  """``(params, rngs [b], image, style [r d]) -> probs [b r h w k]``.
 
-  def __call__(self, params: Params, rngs: Rngs, image: Image, style: Any) -> RaterProbs: ...
+  ``eye(num_raters)`` names raters.
+  """
+
+  def __call__(self, params: Params, rngs: Rngs, image: Image, style: Any) -> RaterProbs: ...  # noqa: D102
 
 
 class Method(NamedTuple):

@@ -44,8 +44,10 @@ def make_optimizer(
 def _scale_by_name(rate_of: tuple[tuple[str, float], ...]) -> optax.GradientTransformation:
   def update(updates, params=None):
     del params
-    factor = lambda name: next((f for pattern, f in rate_of if re.search(pattern, name)), 1.0)
     return {name: factor(name) * value for name, value in updates.items()}
+
+  def factor(name):
+    return next((f for pattern, f in rate_of if re.search(pattern, name)), 1.0)
 
   return optax.stateless(update)
 
@@ -73,6 +75,23 @@ def start_from(fresh: Any, earlier: Any) -> Any:
   fresh, earlier = (traverse_util.flatten_dict(tree, sep='/') for tree in (fresh, earlier))
   kept = {k: v for k, v in earlier.items() if k in fresh and fresh[k].shape == v.shape}
   return traverse_util.unflatten_dict(fresh | kept, sep='/')
+
+
+def with_encoder(fresh: Any, encoder: Any) -> Any:
+  """``fresh`` parameters with the trunk's encoder replaced by a pretrained one.
+
+  Raises ValueError where the trunk has no encoder of that kind.
+  """
+  flat = traverse_util.flatten_dict(fresh, sep='/')
+  for name, value in traverse_util.flatten_dict(encoder, sep='/').items():
+    places = [key for key in flat if key.endswith(f'trunk/encoder/{name}')]
+    if len(places) != 1 or flat[places[0]].shape != value.shape:
+      raise ValueError(
+        f'The pretrained weight {name} has no place in the trunk; pretrained weights need '
+        'trunk.name="resnet34" and trunk.norm="frozen_affine".'
+      )
+    flat[places[0]] = value
+  return traverse_util.unflatten_dict(flat, sep='/')
 
 
 def ema_update(ema: Flat, params: Flat, step: Array, decay: float) -> Flat:

@@ -19,6 +19,7 @@ from multirater_jax.experiment import Experiment, make_method, stage_key
 from multirater_jax.method import Batch
 from multirater_jax.metric_log import MetricLog
 from multirater_jax.metrics import unit_scores
+from multirater_jax.networks.resnet import load_torchvision
 from multirater_jax.optimizer import make_optimizer
 from multirater_jax.progress import Progress
 from multirater_jax.scoring import count_records, make_counter, make_predict
@@ -109,8 +110,14 @@ def fresh_state(experiment: Experiment, stage: str, earlier: Any = None) -> Trai
     jax.random.key(seed, impl='unsafe_rbg'),
     _example(experiment),
     freeze=experiment.config.stage[stage].freeze,
+    encoder=_pretrained(experiment) if earlier is None else None,
     earlier=earlier,
   )
+
+
+def _pretrained(experiment: Experiment) -> Any:
+  path = experiment.config.pretrained
+  return load_torchvision(path, experiment.channels) if path else None
 
 
 def step_function(experiment: Experiment, stage: str) -> Callable:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Integer
 from multirater_jax.data import artifacts
 from multirater_jax.data.augment import augment
 from multirater_jax.method import Batch, Method, image_keys
-from multirater_jax.optimizer import Flat, divide, ema_update, merge, start_from
+from multirater_jax.optimizer import Flat, divide, ema_update, merge, start_from, with_encoder
 
 
 class TrainState(NamedTuple):
@@ -31,10 +31,15 @@ def create_state(
   batch: Batch,
   *,
   freeze: str | None,
+  encoder: Any = None,
   earlier: Any = None,
 ) -> TrainState:
-  """Fresh parameters, continued from those of an ``earlier`` stage where names and shapes agree."""
+  """Fresh parameters, continued from those of an ``earlier`` stage where names and shapes agree.
+
+  ``encoder`` are pretrained parameters of the trunk's encoder.
+  """
   params = jax.jit(method.init)(rng, batch)
+  params = with_encoder(params, encoder) if encoder is not None else params
   params = start_from(params, earlier) if earlier is not None else params
   trained, frozen = divide(params, freeze)
   ema = jax.tree.map(jnp.copy, trained)  # own buffers: the state is donated

@@ -46,7 +46,10 @@ def test_cross_entropy_and_dice_are_their_formulas(classes):
 
 def test_dice_by_hand():
   mask = jnp.zeros((1, 2, 2), jnp.int32).at[0, 0].set(1)  # two pixels of foreground
-  probs = lambda p: jnp.stack([1 - jnp.asarray(p), jnp.asarray(p)], -1)[None]
+
+  def probs(p):
+    return jnp.stack([1 - jnp.asarray(p), jnp.asarray(p)], -1)[None]
+
   for foreground, expected in [
     ([[1.0, 1.0], [0.0, 0.0]], 0),
     ([[0.0, 0.0], [1.0, 1.0]], 1 - 1 / 5),

@@ -28,6 +28,8 @@ BUILDERS = {
   'phantom': 'tfds_builders.phantom.phantom_dataset_builder',
   'lidc_idri': 'tfds_builders.lidc_idri.lidc_idri_dataset_builder',
   'lidc_slices': 'tfds_builders.lidc_slices.lidc_slices_dataset_builder',
+  'npc': 'tfds_builders.npc.npc_dataset_builder',
+  'qubiq': 'tfds_builders.qubiq.qubiq_dataset_builder',
   'folder': 'tfds_builders.folder.folder_dataset_builder',
 }
 

@@ -150,37 +150,54 @@ def _nifti(path: str | os.PathLike) -> Volume:
     raise DataError(f'{path} is a {type(image).__name__}; a NIfTI image is needed.')
   voxels = np.asanyarray(image.dataobj)
   affine = np.asarray(image.affine)
-  zooms = [float(zoom) for zoom in image.header.get_zooms()[:3]]
-  if not np.isfinite([*zooms, *affine.ravel()]).all() or min(zooms[:2], default=0) <= 0:
-    raise DataError(f'{path} has voxel sizes {zooms} and affine {affine.tolist()}; correct them.')
+  if not np.isfinite(affine).all():
+    raise DataError(f'{path} has the affine matrix {affine.tolist()}; correct it.')
+  zooms = image.header.get_zooms()
   oriented = bool(image.header['qform_code'] or image.header['sform_code'])
-  return Volume(voxels, (zooms[0], zooms[1]), affine, oriented)
+  return Volume(voxels, (float(zooms[0]), float(zooms[1])), affine, oriented)
 
 
 def _check_nifti(path: str | os.PathLike) -> None:
-  """Refuses a header that promises more than the file can hold, before anything is allocated."""
+  """Refuses what cannot be or cannot be held, before anything is allocated.
+
+  The header is read as it stands: the library would mend odd fields and go on.
+  """
   packed = os.fspath(path).lower().endswith('.gz')
   with gzip.open(path) if packed else open(path, 'rb') as file:
-    start = file.read(nibabel.Nifti2Header.sizeof_hdr)
-  versions = [
-    kind
-    for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header)
-    if kind.sizeof_hdr in struct.unpack('<i', start[:4]) + struct.unpack('>i', start[:4])
-  ]
-  if not versions or len(start) < versions[0].sizeof_hdr:
+    header = _nifti_header(file, path)
+    shape, offset = header.get_data_shape(), float(header['vox_offset'])
+    _check_grid(header, shape, path)
+    wanted = math.prod(shape) * header.get_data_dtype().itemsize
+    held = os.path.getsize(path) * (DEFLATE if packed else 1)
+    if not 0 <= offset <= MAX_EXTENSION or wanted + offset > held:
+      raise DataError(f'{path} is cut or damaged: it cannot hold the {wanted} bytes of its header.')
+    left = int(wanted + offset) + MAX_EXTENSION
+    while packed and (block := file.read(2**20)):  # to the end, where the checksum stands
+      left -= len(block)
+      if left < 0:
+        raise DataError(f'{path} unpacks to more than the {wanted} bytes of its header.')
+
+
+def _nifti_header(file: IO[bytes], path: object) -> nibabel.Nifti1Header:
+  start = file.read(nibabel.Nifti2Header.sizeof_hdr)
+  sizes = struct.unpack('<i', start[:4]) + struct.unpack('>i', start[:4])
+  kinds = (nibabel.Nifti1Header, nibabel.Nifti2Header)
+  kind = next((kind for kind in kinds if kind.sizeof_hdr in sizes), None)
+  if kind is None or len(start) < kind.sizeof_hdr:
     raise DataError(f'Cannot read {path}: it has no NIfTI header.')
-  header = versions[0](start[: versions[0].sizeof_hdr], check=False)
-  shape, offset = header.get_data_shape(), float(header['vox_offset'])
+  return kind(start[: kind.sizeof_hdr], check=False)
+
+
+def _check_grid(header: nibabel.Nifti1Header, shape: tuple[int, ...], path: object) -> None:
   if header.get_data_dtype().kind not in 'iufb':
     raise DataError(f'{path} holds {header.get_data_dtype()} voxels; scalar numbers are needed.')
   if len(shape) < 2 or min(shape) < 1:
     raise DataError(f'{path} has shape {shape}; two or three axes are needed.')
   if math.prod(shape) > MAX_VOXELS:
     raise DataError(f'{path} has {math.prod(shape)} voxels, more than the limit of {MAX_VOXELS}.')
-  wanted = math.prod(shape) * header.get_data_dtype().itemsize
-  held = os.path.getsize(path) * (DEFLATE if packed else 1)
-  if not 0 <= offset <= MAX_EXTENSION or wanted + offset > held:
-    raise DataError(f'{path} is cut or damaged: it cannot hold the {wanted} bytes of its header.')
+  zooms = [float(zoom) for zoom in header['pixdim'][1 : 1 + min(3, len(shape))]]
+  if not np.isfinite(zooms).all() or min(zooms[:2]) <= 0:
+    raise DataError(f'{path} has the voxel sizes {zooms}; correct them.')
 
 
 def read_mask(file: str | os.PathLike | IO[bytes], name: object, num_classes: int) -> np.ndarray:
@@ -251,4 +268,4 @@ def _listed(values: np.ndarray) -> str:
 
 
 def _reason(error: Exception) -> str:
-  return str(error).strip().rstrip('.') or type(error).__name__
+  return ' '.join(str(error).split()).rstrip('.') or type(error).__name__

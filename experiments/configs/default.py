@@ -28,6 +28,8 @@ def base(method: str, argument: str) -> ConfigDict:
   config.method = method
   config.seed = 0
   config.max_minutes = 0.0  # wall-clock budget of one start; 0 is none
+  # A local ResNet-34 in safetensors; goes with --config.model.trunk.norm=frozen_affine.
+  config.pretrained = config_dict.placeholder(str)
   config.data = data(name, scale)
   config.augment = augmentation()
   config.evaluation = ConfigDict(
@@ -149,7 +151,7 @@ def trunk(scale: str) -> ConfigDict:
   if scale == 'paper':
     return ConfigDict(
       {
-        'trunk': {'name': 'resnet34'},
+        'trunk': {'name': 'resnet34', 'norm': 'group'},
         'latent_dim': 6,
         'encoder_widths': (16, 32, 64, 128, 256),
         'encoder_convs': 3,

@@ -28,7 +28,7 @@ def _diversify(steps: int, learning_rate: float) -> ConfigDict:
   """Trunk, Harmonizer, prior, posterior and head."""
   stage = default.stage(steps, verb='sample', best_by='ged', learning_rate=learning_rate)
   stage.artifact_probability = 0.25
-  stage.freeze = '^prompts/'
+  stage.freeze = '^prompts/|/frozen_'  # pretrained norms stay as they are
   stage.method = ConfigDict(
     {
       'stage': 'diversify',

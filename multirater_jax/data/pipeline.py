@@ -125,7 +125,13 @@ def train_stream(
 
 
 def _signature(source: Source, records: Integer[np.ndarray, 'n'], settings: list[Any]) -> str:
-  content = [source.info.hash, source.rater_order, source.percentiles, np.asarray(records).tolist(), settings]
+  content = [
+    source.info.hash,
+    source.rater_order,
+    source.percentiles,
+    np.asarray(records).tolist(),
+    settings,
+  ]
   return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -18,7 +18,9 @@ def cut(
   return crops.pad(image, size)[area], crops.pad(record['masks'], size)[area]
 
 
-def to_float(image: Shaped[np.ndarray, '...'], limits: tuple[float, float]) -> Float[np.ndarray, '...']:
+def to_float(
+  image: Shaped[np.ndarray, '...'], limits: tuple[float, float]
+) -> Float[np.ndarray, '...']:
   """Stored intensities scaled so that ``limits`` become 0 and 1, clipped there."""
   low, high = (np.float32(limit) for limit in limits)
   scaled = (image.astype(np.float32) - low) / max(high - low, np.finfo(np.float32).tiny)

@@ -41,8 +41,8 @@ def harmonized(
 ) -> Method:
   """Builds one stage of the method; both stages share all parameters.
 
-  ``stage='diversify'`` trains trunk, Harmonizer, prior, posterior and head; ``'personalize'`` trains
-  the frequency prompts alone (freeze the rest: ``freeze='^(?!prompts)'``).
+  ``stage='diversify'`` trains trunk, Harmonizer, prior, posterior and head; ``'personalize'``
+  trains the frequency prompts alone (freeze the rest: ``freeze='^(?!prompts)'``).
   """
   if stage not in ('diversify', 'personalize'):
     raise ValueError(f'harmonized has the stages diversify and personalize, not "{stage}".')
@@ -56,7 +56,7 @@ def harmonized(
     return model.init(rng, batch['image'], batch['masks'][:, 0])['params']
 
   def diversify(params, rng, batch, step):
-    """CE + Dice of a posterior draw, KL; GED and consensus of prior samples; penalty, consistency."""
+    """CE + Dice of a posterior draw, KL; GED, consensus of prior samples; penalty, consistency."""
     keys = jax.vmap(lambda key: jax.random.split(key, 3))(image_keys(rng, batch['index']))
     mask = losses.masks_of(batch['masks'], losses.choose_rater(keys[:, 0], batch['annotated']))
     image = batch.get('distorted', batch['image'])

@@ -1,5 +1,6 @@
 """Probabilistic U-Net (Kohl et al. 2018, arXiv:1806.05034): the base of the latent family."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,12 +34,15 @@ def prob_unet(
   del num_raters  # any number; raters are drawn, none has an identity
   model = LatentUNet(make_trunk(dtype=dtype, **trunk), num_classes, dtype=dtype, **latent)
 
+  def apply(params, method, *args):
+    return model.apply({'params': params}, *args, method=method)
+
   def init(rng, batch):
     return model.init(rng, batch['image'], batch['masks'][:, 0])['params']
 
   def loss(params, rng, batch, step):
     del step
-    run = lambda method, *args: model.apply({'params': params}, *args, method=method)
+    run = functools.partial(apply, params)
     keys = jax.vmap(lambda key: jax.random.split(key, 2))(image_keys(rng, batch['index']))
     mask = losses.masks_of(batch['masks'], losses.choose_rater(keys[:, 0], batch['annotated']))
     prior, posterior = run('prior', batch['image']), run('posterior', batch['image'], mask)
@@ -52,7 +56,7 @@ def prob_unet(
     return Loss(value, terms)
 
   def sample(params, rngs, image, num_samples):
-    run = lambda method, *args: model.apply({'params': params}, *args, method=method)
+    run = functools.partial(apply, params)
     codes = draw(rngs, run('prior', image), num_samples)
     return jax.nn.softmax(run('decode', run('features', image).full, codes))
 

@@ -19,9 +19,9 @@ class BankAttention(nn.Module):
   """
 
   @nn.compact
-  def __call__(
+  def __call__(  # noqa: D102
     self, bank: Float[Array, 'b s z']
-  ) -> Callable[[Float[Array, 'b i j z']], Float[Array, 'b i j z']]:  # noqa: D102
+  ) -> Callable[[Float[Array, 'b i j z']], Float[Array, 'b i j z']]:
     dim = bank.shape[-1]
     keys = nn.Dense(dim, use_bias=False, name='key')(bank)
     values = nn.Dense(dim, use_bias=False, kernel_init=_identity, name='value')(bank)

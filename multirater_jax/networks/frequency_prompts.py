@@ -67,7 +67,10 @@ class FrequencyPrompts(nn.Module):
 
   def _raters(self, style):
     """Each style's prompt coefficients and query offset."""
-    around_one = lambda key, shape: 1 + 0.1 * jax.random.normal(key, shape)
+
+    def around_one(key, shape):
+      return 1 + 0.1 * jax.random.normal(key, shape)
+
     shape = (self.num_raters, self.components)
     coefficients = self.param('coefficients', around_one, shape)
     small = nn.initializers.normal(0.1)

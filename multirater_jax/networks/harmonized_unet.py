@@ -3,7 +3,6 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
@@ -34,9 +33,7 @@ class HarmonizedUNet(nn.Module):
       self.num_raters, self.base.latent_dim, self.spectrum, dtype=self.dtype
     )
 
-  def features(
-    self, image: Float[Array, 'b h w c']
-  ) -> tuple[Features, Float[Array, 'b']]:
+  def features(self, image: Float[Array, 'b h w c']) -> tuple[Features, Float[Array, 'b']]:
     """Harmonized features, and the penalty on how much was changed (summed over levels)."""
     penalties = [jnp.zeros(image.shape[0])]
 

@@ -49,9 +49,7 @@ class LatentUNet(nn.Module):
     """p(z|x)."""
     return self.prior_encoder(image)
 
-  def posterior(
-    self, image: Float[Array, 'b h w c'], mask: Integer[Array, 'b h w']
-  ) -> Gaussian:
+  def posterior(self, image: Float[Array, 'b h w c'], mask: Integer[Array, 'b h w']) -> Gaussian:
     """q(z|x, y): sees the image and one mask (one-hot, centered, background left out)."""
     truth = jax.nn.one_hot(mask, self.num_classes)[..., 1:] - 0.5
     return self.posterior_encoder(jnp.concatenate([image, truth], axis=-1))

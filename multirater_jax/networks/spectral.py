@@ -46,9 +46,7 @@ def haar_band() -> Band:
 
 def rfft2(x: Map) -> Complex[Array, 'b h f c']:
   """Real 2-D FFT over space, orthonormal, each device on its own rows."""
-  return _per_device(lambda v: jnp.fft.rfft2(v, axes=(1, 2), norm='ortho'))(
-    x.astype(jnp.float32)
-  )
+  return _per_device(lambda v: jnp.fft.rfft2(v, axes=(1, 2), norm='ortho'))(x.astype(jnp.float32))
 
 
 def irfft2(spectrum: Complex[Array, 'b h f c'], size: tuple[int, int]) -> Map:

@@ -11,7 +11,10 @@ TRUNKS = {'unet': UNet, 'resnet34': ResNetUNet}
 
 
 def make_trunk(name: str = 'unet', *, dtype: Any = None, **arguments: Any) -> nn.Module:
-  """Builds a trunk; ``arguments`` are the fields of its module. Raises ValueError on a wrong name."""
+  """Builds a trunk; ``arguments`` are the fields of its module.
+
+  Raises ValueError on a wrong name.
+  """
   if name not in TRUNKS:
     raise ValueError(f'There is no trunk "{name}"; choose one of {", ".join(TRUNKS)}.')
   fields = [f for f in TRUNKS[name].__dataclass_fields__ if f not in ('parent', 'name')]

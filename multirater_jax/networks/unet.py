@@ -96,7 +96,8 @@ class UNet(nn.Module):
     full = nn.Dense(self.features * self.patch**2, dtype=self.dtype, name='to_features')(x)
     full = depth_to_space(full, self.patch)
     if self.patch > 1:  # without it the seams between the squares show in every contour
-      full = full + nn.Conv(self.features, (3, 3), dtype=self.dtype, name='mend_seams')(nn.relu(full))
+      mend = nn.Conv(self.features, (3, 3), dtype=self.dtype, name='mend_seams')
+      full = full + mend(nn.relu(full))
     return Features(full, tuple(levels))
 
 

@@ -74,12 +74,10 @@ def test_gradient_reaches_every_parameter(case):
   module, _, params, _ = case
   target = normal(4, 2, RATERS, 8, 12, LATENT)
 
-  @jax.jit
-  def gradient(params):
-    loss = lambda p: jnp.mean((module.apply(p, FEATURES, BANK, jnp.eye(RATERS)) - target) ** 2)
-    return jax.grad(loss)(params)
+  def loss(params):
+    return jnp.mean((module.apply(params, FEATURES, BANK, jnp.eye(RATERS)) - target) ** 2)
 
-  for path, leaf in jax.tree.leaves_with_path(gradient(params)):
+  for path, leaf in jax.tree.leaves_with_path(jax.jit(jax.grad(loss))(params)):
     name = jax.tree_util.keystr(path, simple=True, separator='/')
     assert np.isfinite(leaf).all(), name
     idle = module.spectrum == 'none' and name.endswith('coefficients')  # nothing to weigh
@@ -140,7 +138,7 @@ def test_memory_does_not_grow_with_the_number_of_raters(spectrum):
 
   few, many = compiled(4), compiled(64)
   assert ' while(' in many.as_text()
-  size = lambda program: program.memory_analysis().temp_size_in_bytes
+  size = [program.memory_analysis().temp_size_in_bytes for program in (few, many)]
   codes = 4 * 2 * 16 * 16 * LATENT  # bytes of the codes of one rater
-  print(size(few), size(many), codes)
-  assert size(many) - size(few) < 0.2 * size(few) + 60 * 2 * codes
+  print(size, codes)
+  assert size[1] - size[0] < 0.2 * size[0] + 60 * 2 * codes

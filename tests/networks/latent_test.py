@@ -94,7 +94,10 @@ def test_maps_of_codes_are_resized_bilinearly(head):
   head, params, features, _ = head
   small = normal(2, 2, 1, 2, 3, 2)
   large = jax.image.resize(small, (2, 1, 4, 6, 2), 'linear')
-  decode = lambda maps: head.apply(params, features, maps, method='decode_maps')
+
+  def decode(maps):
+    return head.apply(params, features, maps, method='decode_maps')
+
   np.testing.assert_allclose(decode(small), decode(large), atol=1e-5)
 
 

@@ -84,8 +84,7 @@ def test_haar_bands_are_orthonormal_and_named_in_order():
   band = haar_band()
   details = jnp.asarray(np.random.default_rng(1).normal(size=(2, 4, 6, 9)), jnp.float32)
   np.testing.assert_allclose(band.forward(band.inverse(details)), details, atol=1e-6)
-  stripes = jnp.broadcast_to(jnp.asarray([1.0, -1.0])[:, None], (1, 8, 8, 1)[:1] + (4, 2, 1))
-  across = stripes.reshape(1, 1, 8, 1) * jnp.ones((1, 8, 1, 1))
+  across = jnp.tile(jnp.asarray([1.0, -1.0]), (1, 8, 4))[..., None]
   for image, place in [
     (across, 0),
     (across.swapaxes(1, 2), 1),
@@ -142,6 +141,11 @@ def test_each_device_transforms_its_own_rows():
   program = '\n'.join(line[2:] for line in EIGHT_DEVICES.splitlines())
   environment = os.environ | {'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'}
   result = subprocess.run(
-    [sys.executable, '-c', program], env=environment, cwd=ROOT, capture_output=True, text=True
+    [sys.executable, '-c', program],
+    env=environment,
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
   )
   assert result.returncode == 0, result.stderr[-3000:]

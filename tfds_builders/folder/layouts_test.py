@@ -133,7 +133,7 @@ def test_unpacked_archives_with_longer_names_and_flat_files(tmp_path):
 def test_a_patient_in_two_parts_is_refused(tmp_path):
   root = dummy_data.write_hpunet(tmp_path / 'manual')
   (root / 'val' / 'images' / 'LIDC-IDRI-0007').rename(root / 'val' / 'images' / 'LIDC-IDRI-0001')
-  with pytest.raises(DataError, match='LIDC-IDRI-0001 is in .* and in .*'):
+  with pytest.raises(DataError, match=r'LIDC-IDRI-0001 is in .* and in .*'):
     build(tmp_path, layout='hpunet')
 
 
@@ -177,7 +177,7 @@ def test_bad_options_are_refused(tmp_path, options, message):
 def test_two_images_in_a_slice_folder_are_refused(tmp_path):
   root = dummy_data.write_cimd(tmp_path / 'manual')
   save(root / 'training' / '0' / 'image_9.jpg', shown((16, 16)))
-  with pytest.raises(DataError, match='image_0.jpg and image_9.jpg; one image a folder'):
+  with pytest.raises(DataError, match=r'image_0\.jpg and image_9\.jpg; one image a folder'):
     build(tmp_path, layout='cimd')
 
 
