@@ -10,7 +10,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -22,6 +22,7 @@ from multirater_jax.data import phantom, splits
 from multirater_jax.evaluate import Draw
 from multirater_jax.experiment import Experiment, make_method
 from multirater_jax.methods import METHODS
+from multirater_jax.metrics.scores import Protocol
 from multirater_jax.scoring import VERBS
 from multirater_jax.train import fresh_state
 from multirater_jax.workdir import config_difference, write_json
@@ -95,6 +96,7 @@ def check_config(config: ConfigDict) -> None:
       raise ConfigError(f'config.stage.{stage}.optimizer.learning_rate={rate} must be positive.')
   for key in ('batch_size', 'size', 'eval_size', 'eval_batch_size', 'num_threads'):
     _check_least(f'config.data.{key}', config.data[key], 1)
+  _check_name('config.evaluation.protocol', config.evaluation.protocol, get_args(Protocol))
   _check_least('config.evaluation.num_samples', config.evaluation.num_samples, 2)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from multirater_jax import sharding
 from multirater_jax.experiment import Experiment, make_method, stage_key
 from multirater_jax.metrics import Counts, bounds, unit_scores
-from multirater_jax.scoring import count_probs, count_records, make_counter, make_predict
+from multirater_jax.scoring import count_probs, count_records, make_predict, units_of
+from multirater_jax.surfaces import Surfaces
 
 # (record names, number of samples) -> fresh masks [b s h w] of the true process
 Draw = Callable[[Sequence[str], int], np.ndarray]
@@ -53,10 +54,18 @@ def score_stage(experiment: Experiment, stage: str, params: Any, records: np.nda
     num_raters=len(experiment.source.info.raters),
   )
   rng = jax.random.fold_in(stage_key(experiment, stage), 3)
-  counts = count_records(experiment, records, make_counter(predict, params), rng)
+  surfaces = Surfaces(experiment, personalized=personalized)
+
+  def counter(batch, keys):
+    probs = predict(params, keys, batch['image'])
+    surfaces.add(batch, probs)
+    return count_probs(probs, batch)
+
+  counts = count_records(experiment, records, counter, rng)
   scores = unit_scores(
     counts, counts if personalized else None, experiment.config.evaluation.protocol
   )
+  scores |= surfaces.columns(units_of(experiment, records))
   return Row(label_of(experiment, stage), 'model', scores, counts, personalized)
 
 

@@ -29,6 +29,7 @@ class Batch(TypedDict):
   case: Integer[Array, 'b']  # slices of one patient or volume share a case
   index: Integer[Array, 'b']  # number of the record in its data set; names the image's key
   distorted: NotRequired[Float[Array, 'b h w c']]  # the image through a simulated scanner artefact
+  corner: NotRequired[Integer[Array, 'b 2']]  # evaluation: first row and column in the record
   valid: NotRequired[Bool[Array, 'b h w']]  # evaluation tiles: false beyond the image's border
 
 

@@ -6,7 +6,14 @@ import numpy as np
 import optax
 import pytest
 
-from multirater_jax.optimizer import divide, ema_update, make_optimizer, merge, start_from
+from multirater_jax.optimizer import (
+  divide,
+  ema_update,
+  make_optimizer,
+  merge,
+  start_from,
+  with_encoder,
+)
 
 PARAMS = {
   'trunk': {'conv': {'kernel': jnp.ones((2, 3)), 'bias': jnp.zeros(3)}},
@@ -64,6 +71,22 @@ def test_a_stage_goes_on_where_names_and_shapes_agree():
   np.testing.assert_array_equal(started['trunk']['conv']['kernel'], 5)
   np.testing.assert_array_equal(started['trunk']['conv']['bias'], 0)  # another shape
   np.testing.assert_array_equal(started['prompts']['offsets'], 2)  # another name
+
+
+def test_pretrained_weights_go_to_the_encoder_of_the_trunk():
+  encoder = {'stem': {'kernel': jnp.full((2, 2), 7.0)}}
+  fresh = {
+    'base': {'trunk': {'encoder': {'stem': {'kernel': jnp.zeros((2, 2))}, 'own': jnp.ones(1)}}},
+    'stem': {'kernel': jnp.zeros((2, 2))},
+  }
+  params = with_encoder(fresh, encoder)
+  assert jax.tree.structure(params) == jax.tree.structure(fresh)
+  np.testing.assert_array_equal(params['base']['trunk']['encoder']['stem']['kernel'], 7)
+  np.testing.assert_array_equal(params['base']['trunk']['encoder']['own'], 1)
+  np.testing.assert_array_equal(params['stem']['kernel'], 0)
+  for other in (PARAMS, {'trunk': {'encoder': {'stem': {'kernel': jnp.zeros((3, 2))}}}}):
+    with pytest.raises(ValueError, match='stem/kernel has no place in the trunk'):
+      with_encoder(other, encoder)
 
 
 def test_average_forgets_the_start_and_then_slowly():

@@ -1,5 +1,6 @@
 """The step with a method small enough to work out by hand."""
 
+import functools
 from typing import Any
 
 import jax
@@ -101,6 +102,21 @@ def test_a_stage_starts_from_the_stage_before():
   state = create_state(toy(), optax.sgd(0.1), KEY, batch, freeze='^base/', earlier=earlier)
   assert float(state.trained['head/weight']) == float(state.ema['head/weight']) == 3
   assert {name: float(value) for name, value in state.frozen.items()} == {'base/bias': 0.25}
+
+
+def test_a_later_stage_goes_on_rather_than_back_to_pretrained_weights():
+  batch, encoder = batch_of(2), {'kernel': jnp.asarray(7.0)}
+
+  def init(rng, batch):
+    return {'trunk': {'encoder': {'kernel': jnp.asarray(0.0)}}}
+
+  method = toy()._replace(init=init)
+  create = functools.partial(create_state, method, optax.sgd(0.1), KEY, batch, freeze=None)
+  first = create(encoder=encoder)
+  assert float(first.trained['trunk/encoder/kernel']) == 7
+  earlier = {'trunk': {'encoder': {'kernel': jnp.asarray(8.0)}}}
+  second = create(encoder=encoder, earlier=earlier)
+  assert float(second.trained['trunk/encoder/kernel']) == 8
 
 
 def test_average_follows_and_is_what_gets_evaluated():

@@ -3,7 +3,9 @@
 A data set is a package ``tfds_builders/<name>/<name>_dataset_builder.py`` that offers ``Builder``
 (a ``tfds.core.GeneratorBasedBuilder`` with the one split ``record.SPLIT``) and ``configure``, which
 turns options into the builder's config, named after the options and the source files
-(``record.named``), and raises ``DataError`` where the source is absent.
+(``record.named``), and raises ``DataError`` where the source is absent. A set that is read from files
+also offers ``entries``, which gives every image with the reader of its records (``record.Entry``), and
+may offer ``counts_table``, which shows its ``counts.json``.
 """
 
 import contextlib
@@ -12,9 +14,9 @@ import fcntl
 import importlib
 import inspect
 import io
+import json
 import pathlib
 import shutil
-import sys
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 from absl import logging
 
 from multirater_jax.data.errors import DataError
+from tfds_builders.progress import follow
 from tfds_builders.records import RECORDS, SetInfo, read_info, write_records
 
 BUILDERS = {
@@ -32,8 +35,9 @@ BUILDERS = {
   'qubiq': 'tfds_builders.qubiq.qubiq_dataset_builder',
   'folder': 'tfds_builders.folder.folder_dataset_builder',
 }
+COUNTS = 'counts.json'  # beside a set whose builder counts what it meets
 
-__all__ = ['BUILDERS', 'SetInfo', 'prepare', 'read_info']
+__all__ = ['BUILDERS', 'SetInfo', 'configure', 'counts_text', 'prepare', 'read_info']
 
 
 def prepare(name: str, data_dir: str | pathlib.Path, **options: Any) -> pathlib.Path:
@@ -45,23 +49,28 @@ def prepare(name: str, data_dir: str | pathlib.Path, **options: Any) -> pathlib.
   Raises:
     DataError: for an unknown name or option, a missing or unreadable source, a full disk.
   """
-  module, config = _configure(name, options)
+  module, config = configure(name, **options)
   data_dir = pathlib.Path(data_dir).expanduser().resolve()
   directory = data_dir / name / config.name / str(module.Builder.VERSION)
   if (directory / RECORDS).is_file():
     return directory
   with _disk_errors(directory), _locked(data_dir / name):
-    _remove_stale(directory.parent)
+    _remove_stale(data_dir / name)
     with _quiet():
       builder = module.Builder(data_dir=data_dir, config=config)
+      _show_progress(builder)
       builder.download_and_prepare(file_format='array_record')
     if not (directory / RECORDS).is_file():
       write_records(directory)
   return directory
 
 
-def _configure(name: str, options: dict[str, Any]) -> tuple[types.ModuleType, Any]:
-  """The builder's module and its config, whose name stands for options and source."""
+def configure(name: str, **options: Any) -> tuple[types.ModuleType, Any]:
+  """The builder's module and its config, whose name stands for options and source.
+
+  Raises:
+    DataError: for an unknown name or option, or a missing source.
+  """
   if name not in BUILDERS:
     raise DataError(f'Unknown data set {name!r}; there are {", ".join(sorted(BUILDERS))}.')
   module = importlib.import_module(BUILDERS[name])
@@ -69,7 +78,23 @@ def _configure(name: str, options: dict[str, Any]) -> tuple[types.ModuleType, An
   for option in options:
     if option not in known:
       raise DataError(f'Data set {name} has no option {option!r}; it has {", ".join(known)}.')
-  return module, module.configure(**options)
+  try:
+    return module, module.configure(**options)
+  except TypeError as error:
+    shown = ', '.join(f'{key}={value!r}' for key, value in options.items())
+    raise DataError(f'Data set {name} cannot use the options {shown} ({error}).') from error
+
+
+def counts_text(name: str, directory: pathlib.Path) -> str:
+  """What the builder counted, if it does, line by line; beside published numbers if it can."""
+  path = directory / COUNTS
+  if not path.is_file():
+    return ''
+  counts = json.loads(path.read_text())
+  module = importlib.import_module(BUILDERS[name])
+  if hasattr(module, 'counts_table'):
+    return module.counts_table(counts)
+  return '\n'.join(f'{key}: {count:,}' for key, count in counts.items())
 
 
 def _option_names(module: types.ModuleType) -> list[str]:
@@ -80,13 +105,17 @@ def _option_names(module: types.ModuleType) -> list[str]:
   return list(module.Config.__annotations__)
 
 
+def _show_progress(builder: Any) -> None:
+  generate = builder._generate_examples
+  builder._generate_examples = lambda: follow(generate(), 'records')
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-  """Keeps TFDS from printing; its progress bars stay where a person sees them."""
+  """Keeps TFDS from printing."""
   import tensorflow_datasets as tfds
 
-  if not sys.stderr.isatty():
-    tfds.disable_progress_bar()
+  tfds.disable_progress_bar()
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)
   try:
@@ -120,5 +149,5 @@ def _locked(directory: pathlib.Path) -> Iterator[None]:
 
 def _remove_stale(directory: pathlib.Path) -> None:
   """Removes what killed runs left; the caller holds the lock, so no live run owns it."""
-  for stale in directory.glob('incomplete.*'):
+  for stale in directory.glob('*/incomplete.*'):
     shutil.rmtree(stale, ignore_errors=True)

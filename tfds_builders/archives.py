@@ -108,6 +108,8 @@ def _tar(archive: pathlib.Path, budget: _Budget) -> Iterator[Member]:
         with file.extractfile(info) as content:
           yield info.name, content
       file.members = []  # else every header stays in memory
+    while block := stream.read(BLOCK):  # to the checksum at the end
+      budget.spend(len(block))
 
 
 class _Bounded:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,8 @@ SPLIT = 'records'  # the only one: train, validation and test are drawn by case 
 IMAGE_DTYPES = (np.uint8, np.uint16, np.float32)
 
 Config = TypeVar('Config', bound=tfds.core.BuilderConfig)
+# The name of an image, volume or scan and what reads its records, as keywords of ``encode``.
+Entry = tuple[str, Callable[[], Iterable[dict[str, Any]]]]
 
 
 def features(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from multirater_jax.data.errors import DataError
+from tfds_builders.progress import follow
 from tfds_builders.record import SPLIT
 
 RECORDS = 'records.json'
@@ -68,7 +69,8 @@ def write_records(directory: pathlib.Path) -> None:
   import tensorflow_datasets as tfds
 
   source = tfds.builder_from_directory(directory).as_data_source(split=SPLIT)
-  records = [summarize(source[index]) for index in range(len(source))]
+  numbers = follow(range(len(source)), 'records checked', len(source))
+  records = [summarize(source[index]) for index in numbers]
   if not records:
     raise DataError(f'The data set in {directory} has no record.')
   names = {record['name'] for record in records}

@@ -16,7 +16,7 @@ def parse(argument: str) -> tuple[str, str]:
   scale = scale or 'cpu'
   for value, known, what in ((name, DATA_SETS, 'data set'), (scale, SCALES, 'scale')):
     if value not in known:
-      raise ValueError(f'Unknown {what} "{value}" in the config argument; known: {", ".join(known)}.')
+      raise ValueError(f'Unknown {what} "{value}" in the config; known: {", ".join(known)}.')
   return name, scale
 
 

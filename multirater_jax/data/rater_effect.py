@@ -57,11 +57,12 @@ def explain(
   matrix = sums.matrix.sum(axis=0)
   offsets = np.linalg.pinv(matrix, rcond=1e-9, hermitian=True) @ sums.vector.sum(axis=0)
   freedom = int(seen.sum()) - len(values)
+  rank = np.linalg.matrix_rank(matrix, tol=1e-9 * np.abs(matrix).max(), hermitian=True)
   return Effect(
     share=float(_shares(sums, np.ones((1, number)))[0]),
     low=float(low),
     high=float(high),
-    chance=float(np.linalg.matrix_rank(matrix, tol=1e-9 * np.abs(matrix).max(), hermitian=True) / freedom),
+    chance=float(rank / freedom),
     between=float(1 - within / whole),
     offsets=np.where(seen.any(axis=0), offsets, np.nan).tolist(),
     images=len(values),

@@ -106,6 +106,7 @@ def _row(source: Source, tile: Tile, size: int) -> NumpyBatch:
     'annotated': record['annotated'],
     'case': np.int32(record['case']),
     'index': np.int32(index),
+    'corner': np.array([down.start, across.start], np.int32),
     'valid': np.logical_and.outer(_owned(down, size), _owned(across, size)),
   }
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Shaped
 
-from multirater_jax.networks.unet import ConvBlock, average_pool, space_to_depth
+from multirater_jax.networks.unet import ConvBlock, average_pool, check_size, space_to_depth
 
 _LOG_SIGMA_BOUND = 5.0  # exp of an unbounded log-sigma is how the field's KL becomes NaN
 
@@ -33,6 +33,7 @@ class GaussianEncoder(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c']) -> Gaussian:  # noqa: D102
+    check_size(x.shape, self.patch * 2 ** (len(self.widths) - 1))
     x = space_to_depth(x.astype(self.dtype or x.dtype), self.patch)
     for level, width in enumerate(self.widths):
       x = average_pool(x) if level else x

@@ -105,6 +105,6 @@ def check_size(shape: tuple[int, ...], multiple: int) -> None:
   """Raises ValueError unless height and width are multiples of what the trunk halves."""
   if shape[1] % multiple or shape[2] % multiple:
     raise ValueError(
-      f'The image is {shape[1]}x{shape[2]}, but this trunk halves it {multiple} fold: '
+      f'The image is {shape[1]}x{shape[2]}, but this network reduces it {multiple} fold: '
       f'give sides that are multiples of {multiple} (crop, tile or pad the image).'
     )

@@ -23,7 +23,7 @@ def panels(arrays: dict, raters: list[str]) -> list[Panel]:
 def _panel(arrays: dict, number: int, raters: list[str]) -> Panel:
   step = -(-max(arrays['image'].shape[1:3]) // SIDE)
   one = {key: value[number] for key, value in arrays.items()}
-  picture = _gray_or_color(one['image'])[::step, ::step]
+  picture = gray_or_color(one['image'])[::step, ::step]
   for key in ('masks', 'samples', 'personalized', 'consensus', 'entropy', 'disagreement'):
     if key in one:
       one[key] = one[key][..., ::step, ::step]
@@ -47,15 +47,10 @@ def _sample_heading(samples: np.ndarray) -> str:
 
 
 def _agreement(one: dict, picture: np.ndarray, raters: list[str]) -> list[Tile]:
-  drawn = [rater for rater in range(len(one['masks'])) if one['annotated'][rater]]
-  step = min(0.7, 2 / max(len(drawn), 2))  # a rater below shows beside the one above
-  lines = [
-    line._replace(width=line.width + step * (len(drawn) - 1 - place))
-    for place, rater in enumerate(drawn)
-    for line in contours(one['masks'][rater], color_of(rater))
-  ]
+  drawn = np.flatnonzero(one['annotated'])
+  lines = rater_lines(one['masks'], one['annotated'])
   tiles = [Tile('image', picture, []), Tile('contours of all raters', picture, lines)]
-  if drawn:
+  if len(drawn):
     votes = (one['masks'][drawn] > 0).mean(0)
     tiles.append(Tile(f'votes of {len(drawn)} of {len(raters)} raters', _byte(votes), []))
   if 'consensus' in one:
@@ -107,8 +102,8 @@ def _byte(values: np.ndarray) -> np.ndarray:
   return np.round(255 * np.clip(np.nan_to_num(values), 0, 1)).astype(np.uint8)
 
 
-def _gray_or_color(image: np.ndarray) -> np.ndarray:
-  """Three channels are a color picture; of any other number the first is shown."""
+def gray_or_color(image: Num[np.ndarray, 'h w c']) -> np.ndarray:
+  """Bytes for 0 to 1: three channels are a color picture, of others the first is shown."""
   return _byte(image if image.shape[-1] == 3 else image[..., 0])
 
 

@@ -117,11 +117,12 @@ def picture(panel: Panel) -> bytes:
       axes.set_axis_off()
     for row, tiles in zip(grid, groups, strict=True):
       for axes, tile in zip(row, tiles, strict=False):
-        _paint(axes, tile)
+        paint(axes, tile)
     return png(figure)
 
 
-def _paint(axes: Axes, tile: Tile) -> None:
+def paint(axes: Axes, tile: Tile) -> None:
+  """A picture with its outlines into axes of a figure."""
   height, width = tile.pixels.shape[:2]
   axes.imshow(
     tile.pixels, cmap='gray', vmin=0, vmax=255, interpolation='nearest',

@@ -17,12 +17,11 @@ def cache_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope='module', autouse=True)
-def quickly_compiled(cache_dir):
-  """Programs of one shape are compiled once for all tests of this folder, without much effort."""
+def compiled_once(cache_dir):
+  """Programs of one shape are compiled once for all tests of this folder."""
   settings = {
     'jax_compilation_cache_dir': str(cache_dir),
     'jax_persistent_cache_min_compile_time_secs': 0.0,
-    'jax_disable_most_optimizations': True,
   }
   before = {name: getattr(jax.config, name) for name in settings}
   for name, value in settings.items():

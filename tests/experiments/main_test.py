@@ -27,32 +27,44 @@ def copy(finished, tmp_path):
   [
     ([], 'Give --config=FILE'),
     (['--config=none.py'], 'There is no config file none.py'),
-    ([HARMONIZED, '--config.stage.diversify.step=3'], 'did you mean "steps"'),
-    ([HARMONIZED, '--config.modl.latent_dim=3'], 'did you mean "model"'),
-    ([HARMONIZED, '--config.seed.deeper=3'], '"deeper" in config.seed'),
-    ([HARMONIZED, '--config.data.batch_size=many'], 'config.data.batch_size'),
-    ([HARMONIZED, '--config.data.batch_size=1.5'], 'config.data.batch_size'),
-    ([HARMONIZED, '--mode=trian'], 'train|evaluate|report'),
-    ([HARMONIZED, '--wrokdir=x'], "'wrokdir'. Did you mean: workdir"),
-    ([HARMONIZED, '--config.method=harmonised'], 'did you mean "harmonized"'),
-    ([HARMONIZED, '--config.model.harmoniser=True'], 'did you mean "harmonizer"'),
-    ([HARMONIZED, '--config.data.name=phantm'], 'did you mean "phantom"'),
-    ([HARMONIZED, '--config.seed=-1'], 'config.seed=-1 must be at least 0'),
-    ([HARMONIZED, '--config.stage.diversify.steps=0'], 'must be at least 1'),
-    ([HARMONIZED, '--config.stage.diversify.verb=predict'], 'known: sample, personalize'),
-    ([HARMONIZED, '--config.data.batch_size=0'], 'config.data.batch_size=0'),
-    ([HARMONIZED, '--config.stage.diversify.optimizer.learning_rate=0'], 'must be positive'),
-    ([HARMONIZED, '--config.evaluation.protocol=best'], 'standard, dpersona, diffoseg'),
     ([f'{HARMONIZED}:lidc_slices'], '--config.data.manual_dir='),
     ([f'{HARMONIZED}:folder', '--config.data.manual_dir=/nowhere'], '/nowhere'),
-    ([HARMONIZED, '--mode=report'], 'nothing to report'),
   ],
 )
-def test_a_mistake_on_the_command_line_is_one_sentence(argv, message, tmp_path, capsys):
-  workdir = [f'--workdir={tmp_path / "run"}', f'--config.data.data_dir={tmp_path / "data"}']
-  assert tiny.call([*argv, *(workdir if argv else [])]) == 2
+def test_a_start_without_config_or_data_is_told_what_to_give(argv, message, capsys):
+  assert tiny.call(argv) == 2
   assert message in tiny.sentence(capsys)
-  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+  ('flag', 'message'),
+  [
+    ('--config.stage.diversify.step=3', 'did you mean "steps"'),
+    ('--config.modl.latent_dim=3', 'did you mean "model"'),
+    ('--config.seed.deeper=3', '"deeper" in config.seed'),
+    ('--config.data.batch_size=many', 'config.data.batch_size'),
+    ('--config.data.batch_size=1.5', 'config.data.batch_size'),
+    ('--mode=trian', 'train|evaluate|report'),
+    ('--wrokdir=x', "'wrokdir'. Did you mean: workdir"),
+    ('--config.method=harmonised', 'did you mean "harmonized"'),
+    ('--config.model.harmoniser=True', 'did you mean "harmonizer"'),
+    ('--config.data.name=phantm', 'did you mean "phantom"'),
+    ('--config.seed=-1', 'config.seed=-1 must be at least 0'),
+    ('--config.stage.diversify.steps=0', 'must be at least 1'),
+    ('--config.stage.diversify.verb=predict', 'known: sample, personalize'),
+    ('--config.data.batch_size=0', 'config.data.batch_size=0'),
+    ('--config.stage.diversify.optimizer.learning_rate=0', 'must be positive'),
+    ('--config.evaluation.protocol=best', 'known: standard, dpersona, diffoseg'),
+    ('--config.evaluation.num_samples=1', 'must be at least 2'),
+    ('--distributed=sometimes', 'auto|on|off'),
+    ('--distributed=on', 'give coordinator, num_processes and process_id'),
+  ],
+)
+def test_a_mistake_on_the_command_line_is_one_sentence(flag, message, tmp_path, capsys):
+  argv = tiny.arguments(tmp_path / 'run', tmp_path / 'data', method='harmonized')
+  assert tiny.call([*argv, flag]) == 2
+  assert message in tiny.sentence(capsys)
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+from absl import flags
 from absl.testing import flagsaver
 
-from experiments import main
+from experiments import main, startup
+from multirater_jax.experiment import Experiment, open_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'experiments' / 'configs'
@@ -72,6 +74,18 @@ def call(argv: list[str]) -> int:
     flagsaver.restore_flag_values(saved)
 
 
+def open_run(argv: list[str]) -> Experiment:
+  """What the command would train, opened; the flags are left as they were."""
+  saved, command = flagsaver.save_flag_values(), ['main', *argv]
+  try:
+    with mock.patch.object(sys, 'argv', command):
+      main.parse_flags(command)
+    config, workdir = flags.FLAGS['config'].value, Path(flags.FLAGS['workdir'].value)
+  finally:
+    flagsaver.restore_flag_values(saved)
+  return open_experiment(config, workdir, startup.prepare_data(config))
+
+
 def start(argv: list[str], *, cache: Path | None = None, devices: int = 1) -> subprocess.Popen:
   """The command in a process of its own."""
   environment = {
@@ -99,6 +113,13 @@ def sentence(capsys) -> str:
   error = capsys.readouterr().err
   assert error.startswith('error: ') and error.count('\n') == 1 and error.endswith('\n'), error
   return error
+
+
+def log_lines(workdir: Path) -> list[dict]:
+  """The log of a run; a line that is being written is left out."""
+  path = workdir / 'metrics.jsonl'
+  text = path.read_text() if path.exists() else ''
+  return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith('\n')]
 
 
 def summary(workdir: Path) -> dict:

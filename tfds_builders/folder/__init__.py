@@ -1,1 +1,1 @@
-"""Any data set of the user: a folder of images and one folder of masks for every rater."""
+"""Any data set of the user: images and the masks of every rater, in folders or by a table."""

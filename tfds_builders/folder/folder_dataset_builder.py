@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -166,6 +167,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 def _warnings(counts: collections.Counter[str]) -> Iterator[str]:
   counted = {name: count for name, count in (+counts).items() if name != 'records'}
   yield from (f'{count} {name}.' for name, count in sorted(counted.items()))
+
+
+def entries(config: Config) -> Iterator[record.Entry]:
+  """Every image by name, with the reader of its records; what is odd goes to the log."""
+  found = config.find()
+  counts: collections.Counter[str] = collections.Counter()
+  for entry in found.entries:
+    yield entry.name, functools.partial(examples, entry, found, config, counts)
+  for note in (*found.notes, *_warnings(counts)):
+    _log.warning(note)
 
 
 def examples(

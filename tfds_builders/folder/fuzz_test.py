@@ -1,5 +1,6 @@
 """Whatever the bytes, the readers return or raise ``DataError``, soon and in bounded memory."""
 
+import contextlib
 import csv
 import gzip
 import io
@@ -42,7 +43,7 @@ def bases():
   rng = np.random.default_rng(0)
   gray = rng.integers(0, 256, (12, 10)).astype(np.uint8)
   color = rng.integers(0, 256, (12, 10, 3)).astype(np.uint8)
-  volume = nibabel.Nifti1Image(rng.integers(0, 99, (6, 5, 4)).astype(np.int16), np.eye(4))
+  volume = nibabel.Nifti1Image(rng.integers(0, 2, (6, 5, 4)).astype(np.int16), np.eye(4))
   second = nibabel.Nifti2Image((gray > 99).astype(np.float32), np.eye(4))
   pages = [Image.fromarray(gray)]
   paged = io.BytesIO()
@@ -157,9 +158,11 @@ def _mutate_table(rng, data):
       row.pop(rng.randrange(len(row)))
     else:
       rows.insert(rng.randint(0, len(rows)), list(row))
-  separator = rng.choice((',', ',', ',', ';', '\t'))
+  separator = rng.choice((*',,,,,,,', ';', '\t'))
   text = rng.choice(('\n', '\r\n', '\r')).join(separator.join(row) for row in rows)
-  return text.encode(rng.choice(('utf-8', 'utf-8', 'utf-16', 'utf-8-sig')), 'surrogatepass')
+  return text.encode(
+    rng.choice(('utf-8', 'utf-8', 'utf-8', 'utf-8-sig', 'utf-16')), 'surrogatepass'
+  )
 
 
 def read(path):
@@ -171,8 +174,10 @@ def read(path):
     volume = images.read_volume(path)
     images.to_unit(volume.voxels, path)
     return images.to_classes(volume.voxels, path, 2)
-  images.read_image(path, path)
-  return images.read_mask(path, path, 256)
+  shown = images.read_image(path, path)
+  with contextlib.suppress(DataError):  # color is no mask
+    images.read_mask(path, path, 256)
+  return shown
 
 
 def survive(root, seed, count):
@@ -205,18 +210,16 @@ def root(tmp_path):
 
 
 def test_the_files_are_valid_before_they_are_damaged(root):
-  refused = 0
+  refused = []
   for suffix, data in bases():
     path = root / ('manifest.csv' if suffix == '.csv' else f'fuzz{suffix}')
     path.write_bytes(gzip.compress(data) if suffix == '.nii.gz' else data)
     try:
       read(path)
     except DataError as error:
-      refused += 1
-      assert 'may hold 0' in str(error) or 'pages' in str(error) or 'color' in str(error) or (
-        'with num_classes=256' in str(error)
-      )  # fmt: skip
-  assert refused <= 8
+      refused.append(str(error))
+  assert len(refused) == 1
+  assert 'has 2 pages' in refused[0]
 
 
 @hypothesis.given(st.integers(0, 2**32))

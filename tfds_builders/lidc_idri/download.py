@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import logging
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +12,9 @@ from multirater_jax.data.errors import DataError
 from tfds_builders.lidc_idri.annotations import Reading, read_annotations
 from tfds_builders.lidc_idri.dicom import Header, is_dicom, read_header
 from tfds_builders.lidc_idri.series import by_series
+from tfds_builders.progress import follow
+
+_log = logging.getLogger(__name__)
 
 ERRATUM = 'resubmitted'  # in a file's path: it replaces the other files of its series
 
@@ -54,7 +58,8 @@ def read_download(
   counts: collections.Counter[str] = collections.Counter()
   headers: list[Header] = []
   readings: dict[str, list[Reading]] = collections.defaultdict(list)
-  for path in files_below(roots):
+  files = list(files_below(roots))
+  for path in follow(files, 'files', len(files)):
     with tolerated(counts, 'files', strict):
       if path.suffix.lower() == '.xml':
         read = read_annotations(path)
@@ -79,12 +84,13 @@ def read_download(
 
 @contextlib.contextmanager
 def tolerated(counts: collections.Counter, what: str, strict: bool) -> Iterator[None]:
-  """Lets a ``DataError`` through when ``strict``, else counts it."""
+  """Lets a ``DataError`` through when ``strict``, else logs and counts it."""
   try:
     yield
-  except DataError:
+  except DataError as error:
     if strict:
       raise
+    _log.error('%s', error)
     counts[f'{what} skipped: broken'] += 1
 
 

@@ -4,9 +4,9 @@ import collections
 import dataclasses
 import functools
 import json
+import logging
 import os
 import pathlib
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +28,10 @@ from tfds_builders.lidc_idri.series import Series, stack
 COUNTS = 'counts.json'
 WANTED = 'the folder of the LIDC-IDRI download'
 ADVICE = 'Download the collection from TCIA (images and annotations) and give its folder.'
+
+counts_table = census.table
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -238,4 +242,25 @@ def _finish(counts: collections.Counter[str], config: Config, folder: Any) -> No
       f'annotation files have no series. {ADVICE}'
     )
   pathlib.Path(folder, COUNTS).write_text(json.dumps(+counts, indent=2, sort_keys=True) + '\n')
-  print(census.table(counts), file=sys.stderr)
+
+
+def entries(config: Config) -> Iterator[record.Entry]:
+  """Every scan by name, with the reader of its records; what is odd or broken goes to the log."""
+  config = dataclasses.replace(config, strict=False)
+  overrides = read_overrides(config.overrides)
+  download = read_download(map(pathlib.Path, config.roots), chosen=overrides.files, strict=False)
+  counts: collections.Counter[str] = collections.Counter(download.counts)
+  for scan in scans(download, config, overrides, counts):
+    if scan.series.gaps:
+      _log.warning('%s: slices are missing at %d places.', scan.label, scan.series.gaps)
+    if scan.series.duplicates:
+      _log.warning('%s: %d slices lie where others do.', scan.label, scan.series.duplicates)
+    yield scan.label, functools.partial(examples, scan, config.style)
+  for name, count in sorted(counts.items()):
+    if count and name.startswith(('odd', 'xml', 'series', 'annotations without', 'files of')):
+      _log.warning('%s: %d.', name, count)
+  missing = census.PUBLISHED['scans'] - counts['scans']
+  if missing > 0:
+    _log.warning(
+      '%d of %d scans of the collection are not here.', missing, census.PUBLISHED['scans']
+    )

@@ -1,6 +1,7 @@
 """LIDC-IDRI nodule slices, 128x128, outlined by up to four radiologists."""
 
 import dataclasses
+import functools
 import io
 import os
 import pathlib
@@ -128,31 +129,47 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     return {record.SPLIT: self._generate_examples()}
 
   def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
-    path = pathlib.Path(self.builder_config.path)
-    if path.is_dir():
-      names = [file.relative_to(path).as_posix() for file in path.glob('*/nodule-*/*/*.png')]
-      yield from self._records(group(names), lambda name: (path / name).read_bytes())
-      return
-    with zipfile.ZipFile(path) as archive:
-      yield from self._records(group(archive.namelist()), lambda name: _member(archive, name))
+    for name, read in entries(self.builder_config):
+      for example in read():
+        yield name, record.encode(**example)
 
-  def _records(
-    self, files: Files, content: Callable[[str], bytes]
-  ) -> Iterator[tuple[str, dict[str, Any]]]:
-    for key in sorted(files):
-      image = _pixels(content, files[key]['images'])
-      masks = np.stack(
-        [_mask(content, files[key][f'mask-{slot}'], image.shape) for slot in range(NUM_SLOTS)]
-      )
-      annotated = masks.any(axis=(1, 2))  # an empty slot did not outline this slice
-      if annotated.sum() < self.builder_config.min_raters:
-        continue
-      yield (
-        key.name,
-        record.encode(
-          image=image[..., None], masks=masks, annotated=annotated, case=key.patient, name=key.name
-        ),
-      )
+
+def entries(config: Config) -> Iterator[record.Entry]:
+  """Every slice by name, with the reader of its record."""
+  path = pathlib.Path(config.path)
+  if path.is_dir():
+    names = [file.relative_to(path).as_posix() for file in path.glob('*/nodule-*/*/*.png')]
+    yield from _entries(group(names), lambda name: (path / name).read_bytes(), config)
+    return
+  with zipfile.ZipFile(path) as archive:
+    content = functools.partial(_member, archive)
+    yield from _entries(group(archive.namelist()), content, config)
+
+
+def _entries(
+  files: Files, content: Callable[[str], bytes], config: Config
+) -> Iterator[record.Entry]:
+  for key in sorted(files):
+    yield key.name, functools.partial(_examples, key, files[key], content, config.min_raters)
+
+
+def _examples(
+  key: Slice, files: dict[str, str], content: Callable[[str], bytes], min_raters: int
+) -> Iterator[dict[str, Any]]:
+  """The record of a slice, unless fewer raters outlined it."""
+  image = _pixels(content, files['images'])
+  masks = np.stack(
+    [_mask(content, files[f'mask-{slot}'], image.shape) for slot in range(NUM_SLOTS)]
+  )
+  annotated = masks.any(axis=(1, 2))  # an empty slot did not outline this slice
+  if annotated.sum() >= min_raters:
+    yield {
+      'image': image[..., None],
+      'masks': masks,
+      'annotated': annotated,
+      'case': key.patient,
+      'name': key.name,
+    }
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

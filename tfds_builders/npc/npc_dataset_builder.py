@@ -1,6 +1,7 @@
 """Nasopharyngeal carcinoma, MMIS-2024: T1, contrast-enhanced T1, T2, and four raters."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Iterator
@@ -100,8 +101,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
     config = self.builder_config
-    for scan in config.find():
-      for example in examples(
-        scan, preset=config.preset, size=config.size, intensity=config.intensity
-      ):
+    for _, read in entries(config):
+      for example in read():
         yield example['name'], record.encode(**example)
+
+
+def entries(config: Config) -> Iterator[record.Entry]:
+  """Every scan by name, with the reader of its records."""
+  style = {'preset': config.preset, 'size': config.size, 'intensity': config.intensity}
+  for scan in config.find():
+    yield scan.name, functools.partial(examples, scan, **style)

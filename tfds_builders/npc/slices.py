@@ -61,7 +61,7 @@ def _read_hdf5(scan: Scan) -> Arrays:
 
 
 def _read_nifti(scan: Scan) -> Arrays:
-  files = scan.images[SEQUENCES[0]], *(scan.images[key] for key in SEQUENCES[1:])
+  files = [scan.images[key] for key in SEQUENCES]
   volumes = [images.read_volume(file) for file in files]
   first = volumes[0]
   masks = np.zeros((len(RATERS), *first.voxels.shape), np.uint8)

@@ -18,8 +18,9 @@ class Task(NamedTuple):
   folder: str  # of the data set
   number: int  # of the task in its files
   channels: int
-  cases: int  # published: training and validation together
+  cases: int  # published: training and validation together; 0 unknown
   raters: int  # published
+  slice_axis: int = 2  # of a volume
 
 
 TASKS = {
@@ -30,8 +31,8 @@ TASKS = {
   'kidney': Task('kidney', 1, 1, 24, 3),
   'prostate-1': Task('prostate', 1, 1, 55, 6),
   'prostate-2': Task('prostate', 2, 1, 55, 6),
-  'pancreas': Task('pancreas', 1, 1, 0, 2),
-  'pancreatic-lesion': Task('pancreatic-lesion', 1, 1, 0, 2),
+  'pancreas': Task('pancreas', 1, 1, 0, 2, slice_axis=0),
+  'pancreatic-lesion': Task('pancreatic-lesion', 1, 1, 0, 2, slice_axis=0),
 }
 
 

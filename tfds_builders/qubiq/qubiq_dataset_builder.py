@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -96,13 +97,29 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         counts['records'] += 1
       counts['cases'] += bool(entry.masks)
       counts['cases that not every rater marked'] += 0 < len(entry.masks) < len(slots)
-    if task.cases and (counts['cases'], len(slots)) != (task.cases, task.raters):
-      _log.warning(
-        '%s: %d cases of %d raters found; published are %d of %d.',
-        *(config.task, counts['cases'], len(slots), task.cases, task.raters),
-      )
+    _compare(config.task, counts['cases'], len(slots))
     text = json.dumps(+counts, indent=2, sort_keys=True) + '\n'
     pathlib.Path(self.data_path, COUNTS).write_text(text)
+
+
+def _compare(name: str, cases: int, raters: int) -> None:
+  task = TASKS[name]
+  if task.cases and (cases, raters) != (task.cases, task.raters):
+    _log.warning(
+      '%s: %d cases of %d raters found; published are %d of %d.',
+      *(name, cases, raters, task.cases, task.raters),
+    )
+
+
+def entries(config: Config) -> Iterator[record.Entry]:
+  """Every case by name, with the reader of its records; what is odd goes to the log."""
+  task, found = TASKS[config.task], config.find()
+  slots, marked = _slots(found), [entry for entry in found if entry.masks]
+  for entry in marked:
+    yield entry.name, functools.partial(examples, entry, task, slots, config.geometry)
+  if len(marked) < len(found):
+    _log.warning('%d cases without a mask are left out.', len(found) - len(marked))
+  _compare(config.task, len(marked), len(slots))
 
 
 def _slots(entries: list[Entry]) -> list[int]:
@@ -111,12 +128,12 @@ def _slots(entries: list[Entry]) -> list[int]:
 
 def examples(entry: Entry, task: Task, slots: list[int], geometry: str) -> Iterator[dict[str, Any]]:
   """One record a slice; nearly all images have one."""
-  image = _image(entry.image, task.channels)
+  image = _image(entry.image, task)
   grid = image.voxels.shape[:3]
   masks = np.zeros((len(slots), *grid), np.uint8)
   for slot, number in enumerate(slots):
     if number in entry.masks:
-      masks[slot] = _mask(entry.masks[number], entry.image, image, geometry)
+      masks[slot] = _mask(entry.masks[number], entry.image, image, (task, geometry))
   for number in range(grid[2]):
     yield {
       'image': image.voxels[:, :, number],
@@ -128,29 +145,44 @@ def examples(entry: Entry, task: Task, slots: list[int], geometry: str) -> Itera
     }
 
 
-def _image(file: pathlib.Path, channels: int) -> images.Volume:
+def _image(file: pathlib.Path, task: Task) -> images.Volume:
   """Voxels [h w slice c] as uint16, every channel scaled by its percentiles."""
   volume = images.read_nifti(file)
-  shape = [*volume.voxels.shape, 1, 1][:4] if volume.voxels.ndim < 4 else volume.voxels.shape
-  if channels > 1 and shape[2:] == [channels, 1]:  # sequences on the third axis
-    shape = [*shape[:2], 1, channels]
+  channels = task.channels
+  shape = (*volume.voxels.shape, 1, 1)[:4] if volume.voxels.ndim < 4 else volume.voxels.shape
+  if channels > 1 and shape[2:] == (channels, 1):  # sequences on the third axis
+    shape = (*shape[:2], 1, channels)
   if len(shape) != 4 or shape[3] != channels:
     raise DataError(f'{file} has shape {volume.voxels.shape}; {channels} channels are needed.')
-  voxels = volume.voxels.reshape(shape)
+  voxels = _slices_last(volume.voxels.reshape(shape), task)
   planes = [images.to_unit(voxels[..., channel], file) for channel in range(channels)]
-  return volume._replace(voxels=np.stack(planes, axis=-1))
+  lengths = np.linalg.norm(volume.affine[:3, :3], axis=0)
+  row, column = (axis for axis in range(3) if axis != _axis(shape, task))
+  spacing = float(lengths[row]), float(lengths[column])
+  return volume._replace(voxels=np.stack(planes, axis=-1), spacing=spacing)
+
+
+def _slices_last(voxels: np.ndarray, task: Task) -> np.ndarray:
+  return np.moveaxis(voxels, _axis(voxels.shape, task), 2)
+
+
+def _axis(shape: tuple[int, ...], task: Task) -> int:
+  """The axis that counts slices; a single slice is the last one whatever the task."""
+  return 2 if shape[2] == 1 else task.slice_axis
 
 
 def _mask(
-  file: pathlib.Path, image_file: pathlib.Path, image: images.Volume, geometry: str
+  file: pathlib.Path, image_file: pathlib.Path, image: images.Volume, context: tuple[Task, str]
 ) -> np.ndarray:
+  task, geometry = context
   mask = images.read_volume(file)
-  if mask.voxels.shape != image.voxels.shape[:3]:
-    shapes = mask.voxels.shape, image.voxels.shape[:3]
+  voxels = _slices_last(mask.voxels, task)
+  if voxels.shape != image.voxels.shape[:3]:
+    shapes = voxels.shape, image.voxels.shape[:3]
     raise DataError(f'{file} has shape {shapes[0]} but {image_file} has shape {shapes[1]}.')
   if geometry == 'strict' and not np.allclose(mask.affine, image.affine, atol=1e-3):
     raise DataError(
       f'{file} and {image_file} have other affine matrices; set geometry="shape" where the pixels '
       'are known to correspond.'
     )
-  return images.to_classes(mask.voxels, file, 2)
+  return images.to_classes(voxels, file, 2)

@@ -71,15 +71,25 @@ def test_folders_of_the_archives(tmp_path, challenge, deep):
 
 
 def test_volumes_and_scans_of_one_patient(tmp_path):
+  shown = np.arange(3 * 16 * 20, dtype=np.float32).reshape(3, 16, 20)
+  affine = np.diag([5, 0.5, 0.7, 1])
   for scan in (1, 2):
     folder = tmp_path / 'manual' / 'training_data_v3_QC' / 'pancreas' / f'case7-{scan}'
-    save(folder / 'image.nii.gz', np.arange(16 * 20 * 3, dtype=np.float32).reshape(16, 20, 3))
+    save(folder / 'image.nii.gz', shown, affine)
     for rater in (1, 2):
-      drawn = np.repeat(mask(1, rater)[..., None], 3, axis=2)
-      save(folder / f'task01_seg{rater:02d}.nii.gz', drawn)
+      drawn = np.zeros(shown.shape, np.uint8)
+      drawn[1] = mask(1, rater)
+      save(folder / f'task01_seg{rater:02d}.nii.gz', drawn, affine)
   source = build(tmp_path, tmp_path / 'manual', task='pancreas')
   assert len(source) == 6
   assert set(source.info.cases) == {'training/case7'}
+  record = source[[line['name'][-4:] for line in source.info.records].index('0001')]
+  np.testing.assert_array_equal(record['masks'][1], mask(1, 2))
+  low, high = np.percentile(shown, [0.5, 99.5])
+  np.testing.assert_allclose(
+    record['image'][..., 0] / 65535, (shown[1] - low) / (high - low), atol=2e-5
+  )
+  np.testing.assert_allclose(record['spacing'], (0.5, 0.7))
 
 
 def test_other_numbers_than_published_are_told(tmp_path, growth, caplog):

@@ -1,0 +1,67 @@
+"""What the command lines share: a wrong flag and bad input end with one sentence and status 2."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import app, flags, logging
+
+from multirater_jax.data.errors import DataError
+
+
+def parse_flags(
+  argv: Sequence[str], check: Callable[[Sequence[str]], None] = lambda _: None
+) -> list[str]:
+  """Parses the command line after ``check``; a mistake is one sentence and exit status 2."""
+  try:
+    check(argv)
+    return flags.FLAGS(argv)
+  except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+    sys.exit(2)
+
+
+def start(run: Callable[[], int]) -> None:
+  """Parses the flags, runs, and ends with the status of ``run``, or 2 after a ``DataError``."""
+  app.run(lambda argv: main(argv, run), flags_parser=parse_flags)
+
+
+def main(argv: Sequence[str], run: Callable[[], int]) -> int:
+  """Returns the exit status: that of ``run``, 2 bad input, 130 interrupted."""
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)
+  try:
+    if len(argv) > 1:
+      raise DataError(f'{argv[1]} is no flag; see --help.')
+    return run()
+  except (DataError, OSError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print('Interrupted; the same command starts over.', file=sys.stderr)
+    return 130
+
+
+def options(pairs: Sequence[str], manual_dir: str | None) -> dict[str, Any]:
+  """Options of a data set from ``key=value`` texts; values are JSON, anything else is a text.
+
+  Raises:
+    DataError: for a text without a key.
+  """
+  found: dict[str, Any] = {} if manual_dir is None else {'manual_dir': manual_dir}
+  for pair in pairs:
+    key, equals, value = pair.partition('=')
+    if not key.isidentifier() or not equals:
+      raise DataError(f'--option={pair} is not of the form key=value.')
+    if key in found:
+      raise DataError(f'The option {key} is given twice.')
+    found[key] = _value(value)
+  return found
+
+
+def _value(text: str) -> Any:
+  try:
+    return json.loads({'True': 'true', 'False': 'false', 'None': 'null'}.get(text, text))
+  except ValueError:
+    return text

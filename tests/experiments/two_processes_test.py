@@ -1,0 +1,72 @@
+import json
+import socket
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from multirater_jax.checkpoints import restore_params
+
+PATIENCE = 1800
+
+
+def unused_port():
+  with socket.socket() as listener:
+    listener.bind(('127.0.0.1', 0))
+    return listener.getsockname()[1]
+
+
+def run(argvs, **options):
+  """Runs commands at once; returns what each wrote on stdout."""
+  processes = [tiny.start(argv, **options) for argv in argvs]
+  try:
+    results = [process.communicate(timeout=PATIENCE) for process in processes]
+  finally:
+    for process in processes:
+      process.kill()
+  for process, (output, error) in zip(processes, results, strict=True):
+    assert process.returncode == 0, output + error
+  return processes, [output for output, _ in results]
+
+
+def scores(workdir):
+  rows = tiny.summary(workdir)['rows']
+  return {(row['label'], n): v['mean'] for row in rows for n, v in row['scores'].items()}
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_numbers_of_one(tmp_path, data_dir, cache_dir):
+  more = {'method': 'harmonized', 'evaluation__robustness_records': 4}
+  alone = tmp_path / 'alone'
+  run([tiny.arguments(alone, data_dir, **more)], devices=2, cache=cache_dir)
+  joined, port = tmp_path / 'joined', unused_port()
+  processes, outputs = run(
+    [
+      [
+        *tiny.arguments(joined, data_dir, **more),
+        '--distributed=on',
+        f'--coordinator=127.0.0.1:{port}',
+        '--num_processes=2',
+        f'--process_id={number}',
+      ]
+      for number in range(2)
+    ]
+  )
+  assert 'Report: ' in outputs[0] and 'Report: ' not in outputs[1]
+  environment = json.loads((joined / 'environment.json').read_text())
+  assert '--process_id=0' in environment['command'] and environment['processes'] == '2'
+  (events,) = (joined / 'tensorboard').iterdir()
+  assert f'.{processes[0].pid}.' in events.name
+  files = lambda folder: {str(p.relative_to(folder)) for p in folder.rglob('*') if p.is_file()}
+  variable = lambda name: name.startswith(('tensorboard', 'checkpoints'))
+  assert {n for n in files(joined) if not variable(n)} == {n for n in files(alone) if not variable(n)}
+  assert len(tiny.log_lines(joined)) == len(tiny.log_lines(alone))
+  for ours, theirs in zip(tiny.log_lines(joined), tiny.log_lines(alone), strict=True):
+    assert (ours['step'], ours['kind']) == (theirs['step'], theirs['kind'])
+    if 'loss' in ours:
+      assert ours['loss'] == pytest.approx(theirs['loss'], rel=1e-5)
+  for stage in ('diversify', 'personalize'):
+    params = [restore_params(w / 'checkpoints' / stage, 2, name='ema')[0] for w in (joined, alone)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6, rtol=1e-5), *params)
+  assert scores(joined) == pytest.approx(scores(alone), abs=1e-3)
