@@ -1,6 +1,7 @@
 """What a command does before any work: check the config, prepare the data, claim the workdir."""
 
 import difflib
+import functools
 import importlib.metadata
 import importlib.util
 import inspect
@@ -20,11 +21,13 @@ import tfds_builders
 from multirater_jax import sharding
 from multirater_jax.data import phantom, splits
 from multirater_jax.evaluate import Draw
-from multirater_jax.experiment import Experiment, make_method
+from multirater_jax.experiment import Experiment, make_method, stage_key
+from multirater_jax.method import Method
 from multirater_jax.methods import METHODS
-from multirater_jax.metrics.scores import Protocol
+from multirater_jax.metrics.scores import COLUMNS, Protocol
 from multirater_jax.scoring import VERBS
 from multirater_jax.train import fresh_state
+from multirater_jax.train_step import evaluated_params
 from multirater_jax.workdir import config_difference, write_json
 
 # Settings that do not change what is trained; a run may go on under other values of these.
@@ -88,16 +91,33 @@ def check_config(config: ConfigDict) -> None:
     _check_name('config.stages', stage, config.stage)
     options = config.stage[stage]
     _check_name(f'config.stage.{stage}.verb', options.verb, VERBS)
+    _check_name(f'config.stage.{stage}.best_by', options.best_by, COLUMNS)
     for key in ('steps', 'log_every', 'checkpoint_every'):
       _check_least(f'config.stage.{stage}.{key}', options[key], 1)
     _check_least(f'config.stage.{stage}.optimizer.accumulate', options.optimizer.accumulate, 1)
     rate = options.optimizer.learning_rate
     if not rate > 0:
       raise ConfigError(f'config.stage.{stage}.optimizer.learning_rate={rate} must be positive.')
-  for key in ('batch_size', 'size', 'eval_size', 'eval_batch_size', 'num_threads'):
-    _check_least(f'config.data.{key}', config.data[key], 1)
+  _check_data(config.data)
   _check_name('config.evaluation.protocol', config.evaluation.protocol, get_args(Protocol))
-  _check_least('config.evaluation.num_samples', config.evaluation.num_samples, 2)
+  for key, least in (('num_samples', 2), ('validation_samples', 1), ('validation_records', 1)):
+    _check_least(f'config.evaluation.{key}', config.evaluation[key], least)
+
+
+def _check_data(data: ConfigDict) -> None:
+  for key in ('batch_size', 'size', 'eval_size', 'eval_batch_size', 'num_threads'):
+    _check_least(f'config.data.{key}', data[key], 1)
+  for key, known in (
+    ('crop', ('center', 'random')),
+    ('eval_crop', ('center', 'tile')),
+    ('score_by', ('image', 'case')),
+  ):
+    _check_name(f'config.data.{key}', data[key], known)
+  if not 0 <= 2 * data.eval_margin < data.eval_size:
+    raise ConfigError(
+      f'config.data.eval_margin={data.eval_margin} leaves nothing of tiles of '
+      f'config.data.eval_size={data.eval_size}.'
+    )
 
 
 def _check_name(key: str, name: str, known: Any) -> None:
@@ -131,7 +151,7 @@ def check_methods(experiment: Experiment) -> None:
   for stage in experiment.config.stages:
     try:
       method = make_method(experiment, stage)
-      jax.eval_shape(lambda stage=stage: fresh_state(experiment, stage))
+      _trace(experiment, stage, method)
     except (TypeError, ValueError) as error:
       reason = str(error).split('\n')[0]
       raise ConfigError(f'The model of stage "{stage}" cannot be built: {reason}') from error
@@ -140,6 +160,29 @@ def check_methods(experiment: Experiment) -> None:
         f'config.stage.{stage}.verb="personalize", but {experiment.config.method} makes no '
         'personalized masks; use "sample".'
       )
+  if experiment.config.evaluation.robustness_records:
+    _check_harmonizer(experiment)
+
+
+def _trace(experiment: Experiment, stage: str, method: Method) -> None:
+  """Computes the shapes of training and evaluation; raises ValueError where they do not fit."""
+  state = jax.eval_shape(lambda: fresh_state(experiment, stage))
+  data = experiment.config.data
+  if data.eval_size != data.size:
+    image = jax.ShapeDtypeStruct((1, data.eval_size, data.eval_size, experiment.channels), float)
+    keys = jax.eval_shape(jax.random.split, stage_key(experiment, stage), 1)
+    sample = functools.partial(method.sample, num_samples=1)
+    jax.eval_shape(sample, evaluated_params(state), keys, image)
+
+
+def _check_harmonizer(experiment: Experiment) -> None:
+  try:
+    make_method(experiment, experiment.config.stages[0], harmonizer=False)
+  except (TypeError, ValueError) as error:
+    raise ConfigError(
+      f'config.evaluation.robustness_records needs a method with a harmonizer, which '
+      f'{experiment.config.method} has not; set it to 0.'
+    ) from error
 
 
 def prepare_data(config: ConfigDict) -> Path:

@@ -1,29 +1,20 @@
 """Scores of the whole test split: every stage of the model, and bounds to read them by."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from multirater_jax import sharding
 from multirater_jax.experiment import Experiment, make_method, stage_key
-from multirater_jax.metrics import Counts, bounds, unit_scores
+from multirater_jax.metrics import bounds, unit_scores
+from multirater_jax.score_tables import Row
 from multirater_jax.scoring import count_probs, count_records, make_predict, units_of
 from multirater_jax.surfaces import Surfaces
 
 # (record names, number of samples) -> fresh masks [b s h w] of the true process
 Draw = Callable[[Sequence[str], int], np.ndarray]
-
-
-class Row(NamedTuple):
-  """One row of the table: a stage of the model, or a bound."""
-
-  label: str
-  kind: str  # 'model' or 'bound'
-  scores: dict[str, np.ndarray]  # [units] each
-  counts: Counts
-  personalized: bool = False
 
 
 def evaluate(
@@ -66,7 +57,9 @@ def score_stage(experiment: Experiment, stage: str, params: Any, records: np.nda
     counts, counts if personalized else None, experiment.config.evaluation.protocol
   )
   scores |= surfaces.columns(units_of(experiment, records))
-  return Row(label_of(experiment, stage), 'model', scores, counts, personalized)
+  return Row(
+    label_of(experiment, stage), 'model', scores, counts, counts if personalized else None
+  )
 
 
 def bound_rows(experiment: Experiment, records: np.ndarray, samples: Draw | None) -> list[Row]:
@@ -78,7 +71,7 @@ def bound_rows(experiment: Experiment, records: np.ndarray, samples: Draw | None
     counts = count_records(experiment, records, counter, rng, repeat=repeat)
     scores = unit_scores(counts, None, options.protocol)
     scores = bounds.rater_scores(scores, repeat) if repeat > 1 else scores
-    return Row(label, 'bound', scores, counts)
+    return Row(label, 'bound', scores)
 
   def rater(batch, keys):
     del keys

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from multirater_jax.evaluate import Row
 from multirater_jax.experiment import Experiment, make_method, stage_key
 from multirater_jax.method import image_keys
+from multirater_jax.score_tables import Row
 from multirater_jax.scoring import batches_of, make_predict, units_of
 
 _MOST_SAMPLES = 8  # shown; consensus and uncertainty use all

@@ -38,9 +38,10 @@ EDGES = {
   'scoring': {'data', 'experiment', 'method', 'metrics', 'sharding'},
   'score_tables': {'metrics', 'workdir'},
   'case_rows': {'metrics', 'score_tables'},
-  'evaluate': {'experiment', 'metrics', 'scoring', 'sharding'},
-  'panels': {'evaluate', 'experiment', 'method', 'scoring'},
-  'results': {'evaluate', 'experiment', 'metrics', 'score_tables', 'scoring', 'workdir'},
+  'surfaces': {'experiment', 'method', 'metrics', 'scoring', 'sharding'},
+  'evaluate': {'experiment', 'metrics', 'score_tables', 'scoring', 'sharding', 'surfaces'},
+  'panels': {'experiment', 'method', 'score_tables', 'scoring'},
+  'results': {'experiment', 'score_tables', 'scoring'},
   'robustness': {'data', 'experiment', 'metrics', 'scoring', 'workdir'},
   'predict': {'checkpoints', 'experiment', 'method'},
   'train': {
@@ -52,8 +53,8 @@ EDGES = {
   'tfds_builders': {'data'},  # its errors and the phantom's formulas
   'experiments.configs': set(),
   'experiments': {
-    *('case_rows', 'checkpoints', 'data', 'evaluate', 'experiment', 'method', 'methods', 'panels'),
-    *('predict', 'report', 'results', 'robustness', 'score_tables', 'scoring', 'sharding'),
+    *('case_rows', 'checkpoints', 'data', 'evaluate', 'experiment', 'method', 'methods', 'metrics'),
+    *('panels', 'predict', 'report', 'results', 'robustness', 'score_tables', 'scoring', 'sharding'),
     *('tfds_builders', 'train', 'train_log', 'train_step', 'workdir'),
   },
 }
@@ -115,7 +116,7 @@ def part_of(name: str) -> str:
 
 
 def is_ours(name: str) -> bool:
-  return name.split('.')[0] in PACKAGES
+  return name.startswith(tuple(f'{package}.' for package in PACKAGES)) or name in PACKAGES
 
 
 def library() -> list[str]:

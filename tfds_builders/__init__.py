@@ -3,9 +3,9 @@
 A data set is a package ``tfds_builders/<name>/<name>_dataset_builder.py`` that offers ``Builder``
 (a ``tfds.core.GeneratorBasedBuilder`` with the one split ``record.SPLIT``) and ``configure``, which
 turns options into the builder's config, named after the options and the source files
-(``record.named``), and raises ``DataError`` where the source is absent. A set that is read from files
-also offers ``entries``, which gives every image with the reader of its records (``record.Entry``), and
-may offer ``counts_table``, which shows its ``counts.json``.
+(``record.named``), and raises ``DataError`` where the source is absent. A set that is read from
+files also offers ``entries``, which gives every image with the reader of its records
+(``record.Entry``), and may offer ``counts_table``, which shows its ``counts.json``.
 """
 
 import contextlib

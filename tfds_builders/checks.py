@@ -99,8 +99,8 @@ class _Seen:
     self.records = 0
     self.cases: set[str] = set()
     self._images: dict[bytes, tuple[str, str]] = {}  # digest -> case and name
-    # Numbers of images, arrays from the first record on: those each rater drew on and left marks on,
-    # those each two raters both marked and marked alike.
+    # Numbers of images, arrays from the first record on: those each rater drew on and left marks
+    # on, those each two raters both marked and marked alike.
     self._drawn: Any = 0
     self._marked: Any = 0
     self._both: Any = 0

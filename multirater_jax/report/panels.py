@@ -63,6 +63,17 @@ def _agreement(one: dict, picture: np.ndarray, raters: list[str]) -> list[Tile]:
   return tiles
 
 
+def rater_lines(masks: Num[np.ndarray, 'r h w'], annotated: Bool[np.ndarray, 'r']) -> list[Contour]:
+  """Contours of all raters who drew; a rater below shows beside the one above."""
+  drawn = np.flatnonzero(annotated)
+  step = min(0.7, 2 / max(len(drawn), 2))
+  return [
+    line._replace(width=line.width + step * (len(drawn) - 1 - place))
+    for place, rater in enumerate(drawn)
+    for line in contours(masks[rater], color_of(int(rater)))
+  ]
+
+
 def _personalized(one: dict, picture: np.ndarray, raters: list[str]) -> list[Tile]:
   return [
     _own(picture, raters[rater], rater, output, one['masks'][rater] if drew else None)

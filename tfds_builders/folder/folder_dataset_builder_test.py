@@ -190,3 +190,23 @@ def test_changed_sources_and_options_never_reuse_a_set(tmp_path):
   assert second.directory != first.directory
   assert second.info.hash != first.info.hash
   assert read_info(first.directory).records[0]['areas'] == [24, 36]
+
+
+def test_volumes_without_orientation_are_told(tmp_path, caplog):
+  two_raters(tmp_path / 'manual', '.nii')
+  for path in (tmp_path / 'manual').rglob('*.nii'):
+    stored = nibabel.load(path)
+    array = np.asarray(stored.dataobj)
+    stored.header.set_sform(None, 0)
+    stored.header.set_qform(None, 0)
+    nibabel.save(nibabel.Nifti1Image(array, None, stored.header), path)
+  source = build(tmp_path)
+  assert '1 volumes without orientation in the header (identity geometry)' in caplog.text
+  assert 'volumes without orientation' in (source.directory / 'counts.json').read_text()
+  np.testing.assert_allclose(source[0]['spacing'], (0.5, 0.7))
+
+
+def test_a_mask_of_four_axes_is_refused_with_its_image(tmp_path):
+  two_raters(tmp_path / 'manual', '.nii', first=np.zeros((10, 12, 1, 2), np.uint8))
+  with pytest.raises(DataError, match=r'rater_1.a\.nii has shape .* a mask of .*images.a\.nii'):
+    build(tmp_path)

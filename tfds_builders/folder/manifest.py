@@ -93,6 +93,10 @@ def _file(root: pathlib.Path, cell: str, where: str) -> pathlib.Path:
   if not images.suffix(relative):
     raise DataError(f'{where}: {cell!r} is none of {", ".join(images.SUFFIXES)}.')
   path = root / relative
-  if not images.read(path.is_file, path):
+  try:
+    there = path.is_file()
+  except OSError as error:
+    raise DataError(f'{where}: {error.strerror}: {cell[:80]!r}.') from error
+  if not there:
     raise DataError(f'{where}: there is no file {path}.')
   return path
