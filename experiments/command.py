@@ -1,9 +1,7 @@
 """What the command lines share: a wrong flag and bad input end with one sentence and status 2."""
 
-import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from absl import app, flags, logging
 
@@ -41,27 +39,3 @@ def main(argv: Sequence[str], run: Callable[[], int]) -> int:
   except KeyboardInterrupt:
     print('Interrupted; the same command starts over.', file=sys.stderr)
     return 130
-
-
-def options(pairs: Sequence[str], manual_dir: str | None) -> dict[str, Any]:
-  """Options of a data set from ``key=value`` texts; values are JSON, anything else is a text.
-
-  Raises:
-    DataError: for a text without a key.
-  """
-  found: dict[str, Any] = {} if manual_dir is None else {'manual_dir': manual_dir}
-  for pair in pairs:
-    key, equals, value = pair.partition('=')
-    if not key.isidentifier() or not equals:
-      raise DataError(f'--option={pair} is not of the form key=value.')
-    if key in found:
-      raise DataError(f'The option {key} is given twice.')
-    found[key] = _value(value)
-  return found
-
-
-def _value(text: str) -> Any:
-  try:
-    return json.loads({'True': 'true', 'False': 'false', 'None': 'null'}.get(text, text))
-  except ValueError:
-    return text

@@ -6,33 +6,37 @@ Ends with 0 where nothing was found, 1 where something is most likely wrong, 2 w
 would stop.
 """
 
+from typing import Any
+
 from absl import flags
 
 import tfds_builders
-from experiments import command
+from experiments import command, data_flags
 from multirater_jax.data.errors import DataError
 from tfds_builders import checks, progress
 
 SHOWN = 5  # of the images of a finding
 
-_DATASET = flags.DEFINE_string('dataset', None, 'Its name, such as lidc_idri.', required=True)
-_MANUAL_DIR = flags.DEFINE_string('manual_dir', None, 'The folder of the download.')
-_OPTION = flags.DEFINE_multi_string(
-  'option', [], 'An option of the data set, key=value; may be repeated.'
-)
 _ALL = flags.DEFINE_bool('all', False, f'List every finding, not {SHOWN} of each kind.')
 
 
 def run() -> int:
   """Checks, prints a table, returns the status."""
-  options = command.options(_OPTION.value, _MANUAL_DIR.value)
-  module, config = tfds_builders.configure(_DATASET.value, **options)
+  name, options = data_flags.dataset(), data_flags.options()
+  module, config = tfds_builders.configure(name, **options)
   if not hasattr(module, 'entries'):
-    raise DataError(f'The data set {_DATASET.value} is made, not read: there is nothing to check.')
+    raise DataError(f'The data set {name} is made, not read: there is nothing to check.')
   with progress.lines():
     report = checks.check(module.entries(config), strict=getattr(config, 'strict', True))
+  print(f'{name}: {chosen(config)}')
   print(table(report, None if _ALL.value else SHOWN))
   return report.status
+
+
+def chosen(config: Any) -> str:
+  """The options in effect, found layout included."""
+  names = type(config).__annotations__
+  return ', '.join(f'{name}={getattr(config, name)}' for name in names)
 
 
 def table(report: checks.Report, shown: int | None = SHOWN) -> str:
@@ -45,7 +49,7 @@ def table(report: checks.Report, shown: int | None = SHOWN) -> str:
     lines += [f'{"":18}{text}' for text in finding.examples[:shown]]
     if shown is not None and finding.count > shown:
       lines.append(f'{"":18}and {finding.count - shown:,} more (--all lists them)')
-  words = ('nothing was found', 'look at the findings', 'preparation would stop')
+  words = ('nothing wrong was found', 'look at the findings', 'preparation would stop')
   return '\n'.join([*lines, f'result: {words[report.status]}'])
 
 

@@ -13,7 +13,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from experiments import startup
+from experiments import command, startup
 from experiments.dry_run import dry_run
 from multirater_jax import sharding
 from multirater_jax.checkpoints import CheckpointError, digest
@@ -78,6 +78,7 @@ def run(config: ConfigDict) -> int:
     return report(workdir)
   startup.check_unchanged(config, workdir, allow=_ALLOW.value)
   experiment = open_experiment(config, workdir, startup.prepare_data(config))
+  startup.check_same_data(experiment, allow=_ALLOW.value)
   startup.check_methods(experiment)
   if _DRY_RUN.value:
     dry_run(experiment)
@@ -138,12 +139,7 @@ def report(workdir: Path) -> int:
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
   """Parses the command line; a mistake is one sentence and exit status 2."""
-  try:
-    startup.check_overrides(argv)
-    return flags.FLAGS(argv)
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-    print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
-    sys.exit(2)
+  return command.parse_flags(argv, startup.check_overrides)
 
 
 if __name__ == '__main__':

@@ -8,13 +8,14 @@ the options and the source: train with the same ones to use it.
 """
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 
 import tfds_builders
-from experiments import command
+from experiments import command, data_flags
 from multirater_jax.data import fingerprint
 from multirater_jax.data.source import Record, Source
 from multirater_jax.report.sheet import Shown, write_sheet
@@ -24,29 +25,24 @@ SHEET = 'sheet.png'
 PICTURES = 16
 _PERCENTILES = (0.5, 99.5)  # of each image that the sheet shows as black and white
 
-_DATASET = flags.DEFINE_string('dataset', None, 'Its name, such as lidc_idri.', required=True)
-_MANUAL_DIR = flags.DEFINE_string('manual_dir', None, 'The folder of the download.')
 _DATA_DIR = flags.DEFINE_string('data_dir', 'data_cache', 'Where prepared sets lie.')
-_OPTION = flags.DEFINE_multi_string(
-  'option', [], 'An option of the data set, key=value; may be repeated.'
-)
 
 
 def run() -> int:
   """Prepares the set and prints what is in it."""
-  options = command.options(_OPTION.value, _MANUAL_DIR.value)
+  name, options = data_flags.dataset(), data_flags.options()
   with progress.lines(), notes.heard(_say):
-    directory = tfds_builders.prepare(_DATASET.value, _DATA_DIR.value, **options)
-    source = Source(directory, cache_mb=0)
-    numbers = range(len(source))
-    found = fingerprint.load(
-      source, lambda _: progress.follow(numbers, 'records measured', len(source))
-    )
+    directory = tfds_builders.prepare(name, _DATA_DIR.value, **options)
+    found = fingerprint.load(directory, _follow)
   if not (directory / SHEET).is_file():
     make_sheet(directory)
-  print(describe(found, tfds_builders.counts_text(_DATASET.value, directory)))
+  print(describe(found, tfds_builders.counts_text(name, directory)))
   print(f'hash: {found["hash"]}\nset: {directory}\npictures: {directory / SHEET}')
   return 0
+
+
+def _follow(numbers: Sequence[int]) -> Iterator[int]:
+  return progress.follow(numbers, 'records measured', len(numbers))
 
 
 def _say(text: str, broken: bool) -> None:
@@ -79,7 +75,7 @@ def make_sheet(directory: Path) -> None:
 
 
 def choose(source: Source, number: int = PICTURES) -> list[int]:
-  """Random records of as many cases as there are, those that more raters marked first."""
+  """Random records: those that two raters marked first, and of these one a case first."""
   rng = np.random.default_rng(int(source.info.hash[:8], 16))
   seen: dict[str, int] = {}
   ranked = []

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 import tfds_builders
 from multirater_jax import sharding
-from multirater_jax.data import phantom, splits
+from multirater_jax.data import fingerprint, phantom, splits
+from multirater_jax.data.source import Source
 from multirater_jax.evaluate import Draw
 from multirater_jax.experiment import Experiment, make_method, stage_key
 from multirater_jax.method import Method
@@ -170,7 +170,7 @@ def _trace(experiment: Experiment, stage: str, method: Method) -> None:
   data = experiment.config.data
   if data.eval_size != data.size:
     image = jax.ShapeDtypeStruct((1, data.eval_size, data.eval_size, experiment.channels), float)
-    keys = jax.eval_shape(jax.random.split, stage_key(experiment, stage), 1)
+    keys = jax.random.split(stage_key(experiment, stage), 1)
     sample = functools.partial(method.sample, num_samples=1)
     jax.eval_shape(sample, evaluated_params(state), keys, image)
 
@@ -233,6 +233,20 @@ def check_unchanged(config: ConfigDict, workdir: Path, *, allow: bool) -> None:
     )
 
 
+def check_same_data(experiment: Experiment, *, allow: bool) -> None:
+  """Raises ConfigError where the run in the workdir was made with other records."""
+  path = experiment.workdir / 'fingerprint.json'
+  if allow or not path.is_file():
+    return
+  before, now = json.loads(path.read_text()).get('hash'), experiment.source.info.hash
+  if before != now:
+    raise ConfigError(
+      f'{experiment.workdir} holds a run on records with the hash {before}, but those in '
+      f'{experiment.source.directory} have the hash {now}; choose another --workdir, bring back '
+      'the former data, or pass --allow_config_change to go on with the new ones.'
+    )
+
+
 def write_run_files(experiment: Experiment) -> None:
   """Config, split, fingerprint of the data and environment, for the record and the report."""
   workdir, source = experiment.workdir, experiment.source
@@ -242,22 +256,10 @@ def write_run_files(experiment: Experiment) -> None:
   write_json(workdir / 'environment.json', _environment())
 
 
-def _fingerprint(source: Any) -> dict[str, Any]:
-  info = source.info
-  areas = np.array(
-    [[np.nan if a is None else a for a in record['areas']] for record in info.records], float
-  )
-  return {
-    'name': info.name,
-    'hash': info.hash,
-    'records': len(info.records),
-    'cases': len(set(info.cases)),
-    'raters': source.raters,
-    'rater_identity': info.rater_identity,
-    'rater_order': source.rater_order,
-    'num_classes': info.num_classes,
-    'annotated': (~np.isnan(areas)).sum(0),
-  }
+def _fingerprint(source: Source) -> dict[str, Any]:
+  """What lies beside the set, with the raters as this run orders them."""
+  found = fingerprint.load(source.directory)
+  return found | {'raters': source.raters, 'rater_order': source.rater_order}
 
 
 def _environment() -> dict[str, str]:

@@ -57,9 +57,7 @@ def score_stage(experiment: Experiment, stage: str, params: Any, records: np.nda
     counts, counts if personalized else None, experiment.config.evaluation.protocol
   )
   scores |= surfaces.columns(units_of(experiment, records))
-  return Row(
-    label_of(experiment, stage), 'model', scores, counts, counts if personalized else None
-  )
+  return Row(label_of(experiment, stage), 'model', scores, counts, counts if personalized else None)
 
 
 def bound_rows(experiment: Experiment, records: np.ndarray, samples: Draw | None) -> list[Row]:

@@ -38,7 +38,9 @@ def make_optimizer(
     optax.adamw(schedule, weight_decay=weight_decay),
     _scale_by_name(rate_of),
   )
-  return optax.MultiSteps(optimizer, accumulate) if accumulate > 1 else optimizer
+  if accumulate == 1:
+    return optimizer
+  return optax.MultiSteps(optimizer, accumulate).gradient_transformation()
 
 
 def _scale_by_name(rate_of: tuple[tuple[str, float], ...]) -> optax.GradientTransformation:

@@ -87,7 +87,7 @@ def make_train_step(
     updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.trained)
     trained = optax.apply_updates(state.trained, updates)
     ema = ema_update(state.ema, trained, state.step, ema_decay)
-    logs = {'loss': loss, **logs, 'gradient_norm': optax.global_norm(gradient)}
+    logs = {'loss': loss, **logs, 'gradient_norm': optax.tree.norm(gradient)}
     return TrainState(state.step + 1, trained, state.frozen, ema, optimizer_state), logs
 
   return step_fn

@@ -34,6 +34,6 @@ def test_files_that_the_readme_names_exist():
 
 def test_ci_runs_the_test_command_of_the_readme():
   ci = (ROOT / '.ci' / 'run').read_text()
-  assert 'pip" install -q -e \'.[test]\'' in ci
+  assert "pip\" install -q -e '.[test]'" in ci
   assert 'python" -m pytest' in ci
   assert "pip install -q -e '.[test]' && .venv/bin/python -m pytest" in README

@@ -186,5 +186,7 @@ class _Seen:
       same, both = self._same[one, other], self._both[one, other]
       if same >= least and same > share * both:
         self.found('copied', f'{names[one]} and {names[other]}: {same} of {both} images')
+    if len(self.by['spacing']) == self.records:
+      self.by['spacing'] = ['all images']
     if len(self.cases) == self.records > 1:
       self.found('cases', f'{self.records} images')

@@ -4,9 +4,11 @@ Computed once and kept beside the set as ``fingerprint.json``.
 """
 
 import collections
+import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,18 +26,19 @@ STRONG, WEAK = 0.25, 0.05  # shares of the variance above which a rater's manner
 _PERCENTILES = (0.5, 50, 99.5)
 _SAMPLE = 2**22  # pixels of the whole set that percentiles are taken of
 
-Follow = Callable[[Iterable[int]], Iterable[int]]
+Follow = Callable[[Sequence[int]], Iterable[int]]
 
 
-def load(source: Source, follow: Follow = iter) -> dict[str, Any]:
-  """The fingerprint of a set; computed and written beside it where it is not there yet.
+def load(directory: str | os.PathLike, follow: Follow = iter) -> dict[str, Any]:
+  """The fingerprint of a prepared set; computed and written beside it where it is not there yet.
 
   ``follow`` wraps the record numbers while they are read, to show progress.
 
   Raises:
-    DataError: when the file beside the set belongs to other records.
+    DataError: when the file beside the set belongs to other records, or the set is damaged.
   """
-  path = source.directory / NAME
+  path = pathlib.Path(directory) / NAME
+  source = Source(directory, cache_mb=0)  # raters in the order in which they are stored
   try:
     found = json.loads(path.read_text())
     version, owner = found['version'], found['hash']
@@ -53,19 +56,19 @@ def load(source: Source, follow: Follow = iter) -> dict[str, Any]:
   return found
 
 
-def _write(path: os.PathLike, content: dict[str, Any]) -> None:
-  """All or nothing; where the folder is read-only the next reader computes it again."""
-  temporary = f'{os.fspath(path)}.{os.getpid()}.tmp'
+def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
+  """All or nothing; where the folder cannot be written the next reader computes it again."""
+  temporary = path.with_name(f'{NAME}.{os.getpid()}.tmp')
   try:
-    with open(temporary, 'w', encoding='utf-8') as file:
-      file.write(json.dumps(content, indent=1, allow_nan=False) + '\n')
+    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n')
     os.replace(temporary, path)
-  except PermissionError:
-    return
+  except OSError:
+    with contextlib.suppress(OSError):
+      temporary.unlink()
 
 
 def compute(source: Source, follow: Follow = iter) -> dict[str, Any]:
-  """Reads every record once; values that do not exist are None."""
+  """Reads every record of a source in stored order once; values that do not exist are None."""
   info = source.info
   seen = _Seen(len(info.records))
   for index in follow(range(len(info.records))):

@@ -3,7 +3,7 @@
 import json
 from html import escape
 
-from multirater_jax.report import html
+from multirater_jax.report import html, records
 from multirater_jax.report.part import Part
 from multirater_jax.report.reading import Run
 
@@ -21,7 +21,8 @@ def data(run: Run) -> Part | None:
   if run.split.get('hash'):
     body += html.paragraph(f'Split hash: {run.split["hash"]}', 'soft')
   if run.fingerprint:
-    body += '<h3>Records</h3>' + facts(run.fingerprint)
+    plain, tables = records.split_facts(run.fingerprint)
+    body += '<h3>Records</h3>' + facts(plain) + tables
   return Part(body, {})
 
 

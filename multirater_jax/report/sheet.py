@@ -16,7 +16,8 @@ from multirater_jax.report.figures import png, wrap
 from multirater_jax.report.style import CHART
 
 COLUMNS = 4
-LEAST, MOST = 48, 256  # pixels of a side of the part that is shown of an image
+LETTERS = 40  # of a name
+LEAST, MOST = 48, 160  # pixels of a side of the part that is shown of an image
 
 
 class Shown(NamedTuple):
@@ -49,7 +50,9 @@ def draw_sheet(shown: Sequence[Shown], raters: Sequence[str], *, title: str) -> 
     for axes in grid.flat:
       axes.set_axis_off()
     for axes, one in zip(grid.flat, shown, strict=False):
-      tiles.paint(axes, _tile(one))
+      tile = _tile(one)
+      tiles.paint(axes, tile)
+      axes.set_title(tile.title, fontsize=6.5, fontweight='normal', loc='center', pad=2)
     lines = [Line2D([], [], color=panels.color_of(number), lw=2) for number in range(len(raters))]
     figure.legend(lines, [wrap(name) for name in raters], loc='outside lower center', ncols=7)
     return png(figure)
@@ -58,10 +61,12 @@ def draw_sheet(shown: Sequence[Shown], raters: Sequence[str], *, title: str) -> 
 def _tile(one: Shown) -> tiles.Tile:
   rows, columns = window(one.masks)
   masks = one.masks[:, rows, columns]
+  whole = f'{one.masks.shape[1]}x{one.masks.shape[2]}'
   side = f'{masks.shape[1]}x{masks.shape[2]}'
   lines = panels.rater_lines(masks, one.annotated)
   count = int(one.annotated.sum())
-  title = f'{one.title} ({side} px, {count} rater{"s" * (count != 1)})'
+  name = one.title if len(one.title) <= LETTERS else f'…{one.title[1 - LETTERS :]}'
+  title = f'{name}\n{count} rater{"s" * (count != 1)}, {side} of {whole} pixels'
   return tiles.Tile(title, panels.gray_or_color(one.image[rows, columns]), lines)
 
 

@@ -70,9 +70,7 @@ def check_files(workdir, config):
   files = {str(p.relative_to(workdir)) for p in workdir.rglob('*') if p.is_file()}
   assert files >= RUN_FILES
   assert not [name for name in files if name.rpartition('/')[2].startswith('.')]
-  assert ('evaluation/robustness.json' in files) == bool(
-    config['evaluation']['robustness_records']
-  )
+  assert ('evaluation/robustness.json' in files) == bool(config['evaluation']['robustness_records'])
   page = (workdir / 'report.html').read_text()
   assert all(f'stage {n + 1}: {stage}' in page for n, stage in enumerate(config['stages']))
 
@@ -82,7 +80,9 @@ def check_scores(workdir, config, *, oracle):
   bounds = ['raters', 'mean field', *(['oracle'] if oracle else [])]
   stages = [f'stage {number + 1}: {stage}' for number, stage in enumerate(config['stages'])]
   assert [row['label'] for row in summary['rows']] == stages + bounds
-  assert [row['kind'] for row in summary['rows']] == ['model'] * len(stages) + ['bound'] * len(bounds)
+  assert [row['kind'] for row in summary['rows']] == ['model'] * len(stages) + ['bound'] * len(
+    bounds
+  )
   for row in summary['rows']:
     interval = row['scores']['ged']
     assert 0 <= interval['low'] <= interval['mean'] <= interval['high'] <= 2

@@ -124,7 +124,9 @@ def test_a_run_killed_five_times_ends_like_an_uninterrupted_one(tmp_path, data_d
     code, output = strike(
       start('killed'), tmp_path / 'killed', step, number, chance.uniform(0, 0.1)
     )
-    print(f'{number.name} at step {step}: status {code}, log ends at {last_step(tmp_path / "killed")}')
+    print(
+      f'{number.name} at step {step}: status {code}, log ends at {last_step(tmp_path / "killed")}'
+    )
     assert code == codes[number], output
     assert ('The state is saved' in output) == (number != signal.SIGKILL), output
   code, output = finish(start('killed'))

@@ -46,7 +46,12 @@ _PHANTOM = {'data.options.size': 32, 'data.options.num_images': 24}
 
 
 def arguments(
-  workdir: Path, data_dir: Path, *, method: str = 'prob_unet', data: str = 'phantom', steps: int = 2,
+  workdir: Path,
+  data_dir: Path,
+  *,
+  method: str = 'prob_unet',
+  data: str = 'phantom',
+  steps: int = 2,
   **more: object,
 ) -> list[str]:
   """The command line of a tiny run; ``more`` are keys of the config with ``__`` for each dot."""

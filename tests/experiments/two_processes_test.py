@@ -60,7 +60,9 @@ def test_two_processes_give_the_numbers_of_one(tmp_path, data_dir, cache_dir):
   assert f'.{processes[0].pid}.' in events.name
   files = lambda folder: {str(p.relative_to(folder)) for p in folder.rglob('*') if p.is_file()}
   variable = lambda name: name.startswith(('tensorboard', 'checkpoints'))
-  assert {n for n in files(joined) if not variable(n)} == {n for n in files(alone) if not variable(n)}
+  assert {n for n in files(joined) if not variable(n)} == {
+    n for n in files(alone) if not variable(n)
+  }
   assert len(tiny.log_lines(joined)) == len(tiny.log_lines(alone))
   for ours, theirs in zip(tiny.log_lines(joined), tiny.log_lines(alone), strict=True):
     assert (ours['step'], ours['kind']) == (theirs['step'], theirs['kind'])

@@ -117,7 +117,7 @@ def test_layouts_give_the_same_set(tmp_path, prepare):
   assert len(hashes) == 1
 
 
-def test_counts(download, prepare, capsys):
+def test_counts(download, prepare):
   dummy_data.write_download(download.parents[2], series='8')
   (download / 'note.txt').write_text('x')
   folder, records = prepare(download.parents[2])
@@ -127,7 +127,7 @@ def test_counts(download, prepare, capsys):
   assert counts['nodules by 3'] == 2
   assert counts['records'] == len(records) == 8
   assert counts['files skipped: no DICOM'] == 1
-  printed = capsys.readouterr().err
+  printed = tfds_builders.counts_text('lidc_idri', folder)
   assert '1018' in printed
   assert 'part of the collection' in printed
 

@@ -4,14 +4,13 @@ import resource
 import time
 import zlib
 
+import h5py
 import numpy as np
 import pytest
 
 from multirater_jax.data.errors import DataError
 from tfds_builders.npc.dummy_data import volume, write_hdf5
 from tfds_builders.npc.hdf5 import read_arrays
-
-h5py = pytest.importorskip('h5py', reason='the set is in HDF5, which h5py reads')
 
 KEYS = ('t1', 't1c', 't2', 'label_a1', 'label_a2', 'label_a3', 'label_a4')
 

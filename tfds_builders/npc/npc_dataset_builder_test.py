@@ -9,8 +9,6 @@ from tfds_builders import prepare
 from tfds_builders.npc import dummy_data
 from tfds_builders.npc.slices import resize
 
-pytest.importorskip('h5py', reason='the set is in HDF5, which h5py reads')
-
 
 def build(tmp_path, **options):
   return Source(prepare('npc', tmp_path / 'data', manual_dir=tmp_path / 'manual', **options))
