@@ -54,17 +54,8 @@ EDGES = {
   'experiments.configs': set(),
   'experiments': {
     *('case_rows', 'checkpoints', 'data', 'evaluate', 'experiment', 'method', 'methods', 'metrics'),
-    *(
-      'panels',
-      'predict',
-      'report',
-      'results',
-      'robustness',
-      'score_tables',
-      'scoring',
-      'sharding',
-    ),
-    *('tfds_builders', 'train', 'train_log', 'train_step', 'workdir'),
+    *('panels', 'predict', 'report', 'results', 'robustness', 'score_tables', 'scoring'),
+    *('sharding', 'tfds_builders', 'train', 'train_log', 'train_step', 'workdir'),
   },
 }
 

@@ -177,7 +177,7 @@ class _Seen:
       return
     names = [f'rater {number + 1}' for number in range(len(self._drawn))]
     for rater, name in enumerate(names):
-      if not self._marked[rater]:
+      if self._drawn[rater] and not self._marked[rater]:
         self.found('silent', name)
       elif self._drawn[rater] < self.records:
         self.found('absent', f'{name}: {self._drawn[rater]} of {self.records}')

@@ -27,7 +27,7 @@ def test_disks_have_the_perimeter_and_compactness_of_disks(radius):
 def test_shape_of_squares_pairs_and_specks():
   square = np.zeros((60, 60), bool)
   square[10:50, 10:50] = True
-  assert measure(square).compactness == pytest.approx(np.pi / 4, rel=0.1)
+  assert measure(square).compactness == pytest.approx(np.pi / 4, rel=0.15)  # four directions only
   pair = np.zeros((40, 90), bool)
   pair[:, :40], pair[:, 50:] = disk(12, 40, (20, 20)), disk(12, 40, (20, 20))
   shape = measure(pair)
@@ -82,7 +82,7 @@ def test_offsets_are_found_where_most_values_are_absent():
 
 def test_raters_who_do_not_differ_explain_what_chance_does():
   rng = np.random.default_rng(2)
-  shares = [explain(simulated(rng, 12, [0, 0, 0], 1.0), range(12)) for _ in range(200)]
+  shares = [explain(simulated(rng, 12, [0, 0, 0], 1.0), range(12)) for _ in range(100)]
   assert np.mean([effect.share for effect in shares]) == pytest.approx(shares[0].chance, rel=0.2)
 
 
@@ -192,15 +192,8 @@ def test_real_raters_as_a_plain_formula_has_them(shared, tmp_path):
         shutil.copy(file, tmp_path / 'manual' / folder)
   directory = prepare('folder', tmp_path / 'data', manual_dir=tmp_path / 'manual')
   found = fingerprint.load(directory)
-  masks = np.array(
-    [
-      [
-        np.asarray(Image.open(next((root / folder).glob(f'{stem}.*')))) > 0
-        for folder in folders[1:]
-      ]
-      for stem in stems
-    ]
-  )
+  files = [[next((root / folder).glob(f'{stem}.*')) for folder in folders[1:]] for stem in stems]
+  masks = np.array([[np.asarray(Image.open(file)) > 0 for file in row] for row in files])
   logs = np.log(masks.sum(axis=(2, 3)))
   within = logs - logs.mean(axis=1, keepdims=True)
   share = len(stems) * np.square(within.mean(axis=0)).sum() / np.square(within).sum()

@@ -48,8 +48,11 @@ def manual(tmp_path_factory):
   return root
 
 
-@pytest.mark.parametrize('data', default.DATA_SETS)
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize(
+  ('method', 'data'),
+  [(method, 'phantom') for method in METHODS]
+  + [('harmonized', data) for data in default.DATA_SETS if data != 'phantom'],
+)
 def test_every_config_trains_evaluates_and_reports(
   method, data, tmp_path, data_dir, manual, capsys
 ):

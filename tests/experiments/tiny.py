@@ -26,6 +26,7 @@ _SIZES = {
   'data.split.validation': 4,
   'data.split.test': 6,
   'model.trunk.widths': '(8,8)',
+  'model.trunk.convs': 1,
   'model.encoder_widths': '(8,)',
   'model.encoder_convs': 1,
   'model.latent_dim': 2,

@@ -31,6 +31,9 @@ ADVICE = 'Download the collection from TCIA (images and annotations) and give it
 
 counts_table = census.table
 
+# Counts, by the start of their names, that say that something is odd or not used.
+_NOTED = ('odd', 'xml skipped', 'xml repeated', 'series without', 'annotations without', 'files of')
+
 _log = logging.getLogger(__name__)
 
 
@@ -257,7 +260,7 @@ def entries(config: Config) -> Iterator[record.Entry]:
       _log.warning('%s: %d slices lie where others do.', scan.label, scan.series.duplicates)
     yield scan.label, functools.partial(examples, scan, config.style)
   for name, count in sorted(counts.items()):
-    if count and name.startswith(('odd', 'xml', 'series', 'annotations without', 'files of')):
+    if count and name.startswith(_NOTED):
       _log.warning('%s: %d.', name, count)
   missing = census.PUBLISHED['scans'] - counts['scans']
   if missing > 0:
