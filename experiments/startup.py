@@ -1,7 +1,6 @@
 """What a command does before any work: check the config, prepare the data, claim the workdir."""
 
 import difflib
-import functools
 import importlib.metadata
 import importlib.util
 import inspect
@@ -166,13 +165,15 @@ def check_methods(experiment: Experiment) -> None:
 
 def _trace(experiment: Experiment, stage: str, method: Method) -> None:
   """Computes the shapes of training and evaluation; raises ValueError where they do not fit."""
-  state = jax.eval_shape(lambda: fresh_state(experiment, stage))
-  data = experiment.config.data
-  if data.eval_size != data.size:
-    image = jax.ShapeDtypeStruct((1, data.eval_size, data.eval_size, experiment.channels), float)
+  size = experiment.config.data.eval_size
+
+  def everything():
+    state = fresh_state(experiment, stage)
     keys = jax.random.split(stage_key(experiment, stage), 1)
-    sample = functools.partial(method.sample, num_samples=1)
-    jax.eval_shape(sample, evaluated_params(state), keys, image)
+    image = jnp.zeros((1, size, size, experiment.channels))
+    return method.sample(evaluated_params(state), keys, image, num_samples=1)
+
+  jax.eval_shape(everything)
 
 
 def _check_harmonizer(experiment: Experiment) -> None:

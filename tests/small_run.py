@@ -35,7 +35,7 @@ def by_rule(*, num_classes: int, num_raters: int, dtype: Any, harmonizer: bool =
 
   def personalize(params, rngs, image, style):
     del rngs
-    levels = params['level'] + jnp.arange(len(style)) / len(style)
+    levels = params['level'] + jnp.arange(len(style)) / (2 * len(style))
     return probs(image, jnp.tile(levels, (len(image), 1)))
 
   return Method(lambda rng, batch: {'level': jnp.zeros(())}, lambda *_: None, sample, personalize)

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 import tfds_builders
@@ -127,8 +128,38 @@ def test_a_killed_run_is_cleaned_up(tmp_path, manual):
   assert process.exitcode == 9
   assert list(data.rglob('incomplete.*'))
   directory = prepare('folder', data, manual_dir=manual)
-  assert len(read_info(directory).records) == 4
   assert not list(data.rglob('incomplete.*'))
+  clean = prepare('folder', tmp_path / 'clean', manual_dir=manual)
+  assert read_info(directory).hash == read_info(clean).hash
+
+
+def test_a_run_that_ended_before_the_side_file_is_finished_by_the_next(
+  tmp_path, manual, monkeypatch
+):
+  data = tmp_path / 'data'
+  with monkeypatch.context() as patch:
+    patch.setattr(tfds_builders, 'write_records', lambda _: (_ for _ in ()).throw(SystemExit))
+    with pytest.raises(SystemExit):
+      prepare('folder', data, manual_dir=manual)
+  (shard,) = data.rglob('*.array_record*')
+  built = shard.stat().st_mtime_ns
+  directory = prepare('folder', data, manual_dir=manual)
+  clean = prepare('folder', tmp_path / 'clean', manual_dir=manual)
+  assert read_info(directory).hash == read_info(clean).hash
+  assert shard.stat().st_mtime_ns == built
+
+
+def test_other_options_versions_and_files_build_another_set(tmp_path, manual, monkeypatch):
+  data = tmp_path / 'data'
+  folders = [prepare('folder', data, manual_dir=manual)]
+  folders.append(prepare('folder', data, manual_dir=manual, num_classes=256))
+  Image.fromarray(np.full((8, 8), 7, np.uint8)).save(manual / 'images' / 'a.png')
+  folders.append(prepare('folder', data, manual_dir=manual))
+  monkeypatch.setattr(folder.Builder, 'VERSION', tfds.core.Version('9.9.9'))
+  monkeypatch.setattr(folder.Builder, 'RELEASE_NOTES', {'9.9.9': 'Newer.'})
+  folders.append(prepare('folder', data, manual_dir=manual))
+  assert len(set(folders)) == 4
+  assert len({read_info(path).hash for path in folders[:3]}) == 3
 
 
 def test_processes_that_prepare_at_once_agree(tmp_path, manual):

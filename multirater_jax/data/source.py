@@ -67,6 +67,8 @@ class Source:
     self._lock = threading.Lock()
     try:
       builder = tfds.builder_from_directory(self.directory)
+      self._shards = builder.info.splits[layout.SPLIT]
+      self._check_shards()
       self._stored = builder.as_data_source(split=layout.SPLIT)
     except _READING as error:
       raise self._damaged(error) from error
@@ -94,9 +96,9 @@ class Source:
       stored = self._stored[index]
       summary = records.summarize(stored)
     except _READING as error:
-      raise self._damaged(error) from error
+      raise self._damaged(f'{self._shard_of(index)}: {_first_line(error)}') from error
     if summary != self.info.records[index]:
-      raise self._damaged(f'record {index} differs from records.json')
+      raise self._damaged(f'{self._shard_of(index)}: record {index} differs from records.json')
     masks, annotated = stored['masks'], stored['annotated']
     if self.rater_order == 'area_rank':
       order = rank_by_area(masks, annotated)
@@ -116,6 +118,16 @@ class Source:
       if isinstance(value, np.ndarray):
         value.flags.writeable = False
     return decoded
+
+  def _check_shards(self) -> None:
+    for path in map(pathlib.Path, self._shards.filepaths):
+      if not path.is_file() or not path.stat().st_size:
+        raise self._damaged(f'{path.name} is empty or missing')
+
+  def _shard_of(self, index: int) -> str:
+    """The name of the file that holds a record."""
+    number = np.searchsorted(np.cumsum(self._shards.shard_lengths), index, side='right')
+    return pathlib.Path(self._shards.filepaths[number]).name
 
   def _damaged(self, reason: object) -> DataError:
     return DataError(

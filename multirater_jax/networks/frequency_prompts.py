@@ -104,7 +104,7 @@ class FrequencyPrompts(nn.Module):
   def _mixture(self, high):
     """The image's weights of the prompts: softmax of a linear layer on GAP + GMP of the band."""
     size = jnp.abs(high)
-    pooled = size.mean((1, 2)) + size.max((1, 2))
+    pooled = size.mean((1, 2)) + _largest(size)
     return jax.nn.softmax(nn.Dense(self.components, name='mixture')(pooled))
 
   def _prompts(self, high):
@@ -114,3 +114,13 @@ class FrequencyPrompts(nn.Module):
     bank = self.param('prompts', nn.initializers.normal(0.1), shape)
     bank = jax.image.resize(bank, (*shape[:2], *high.shape[1:3], shape[-1]), 'linear')
     return (jax.lax.complex(bank[0], bank[1]) if parts == 2 else bank[0])[None]
+
+
+def _largest(size: Float[Array, 'b h f c']) -> Float[Array, 'b c']:
+  """The largest value over space, looked up by its place.
+
+  The gradient of ``max`` finds the place by comparing with a value that XLA may have rounded in
+  another way (|z| is recomputed), and is 0 / 0 where nothing compares equal.
+  """
+  flat = size.reshape(size.shape[0], -1, size.shape[-1])
+  return jnp.take_along_axis(flat, flat.argmax(1, keepdims=True), axis=1)[:, 0]

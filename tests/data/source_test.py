@@ -116,6 +116,48 @@ def test_a_damaged_shard_says_where_and_what_to_do(tiny_dir, tmp_path, damage):
     for index in range(len(source)):
       source[index]
   assert str(copy) in str(caught.value)
+  assert 'delete this folder' in str(caught.value)
+
+
+@pytest.mark.parametrize('damage', [flip_byte, lambda shard: shard.unlink()])
+def test_the_damaged_one_of_several_shards_is_named(tmp_path, damage):
+  import tensorflow_datasets as tfds
+
+  from tfds_builders.phantom.phantom_dataset_builder import Builder, configure
+  from tfds_builders.records import write_records
+
+  builder = Builder(data_dir=tmp_path, config=configure(size=32, num_images=12))
+  builder.download_and_prepare(
+    file_format='array_record', download_config=tfds.download.DownloadConfig(num_shards=3)
+  )
+  write_records(builder.data_path)
+  shard = sorted(builder.data_path.glob('*.array_record*'))[1]
+  damage(shard)
+  with pytest.raises(DataError, match=shard.name):
+    source = Source(builder.data_path)
+    for index in range(len(source)):
+      source[index]
+
+
+def test_no_flipped_byte_changes_a_record_unnoticed(tiny_dir, tmp_path):
+  (shard,) = tiny_dir.glob('*.array_record*')
+  places = np.random.default_rng(0).integers(0, shard.stat().st_size, 40)
+  noticed = 0
+  for number, place in enumerate(places):
+
+    def flip(file):
+      data = bytearray(file.read_bytes())
+      data[place] ^= 1 << number % 8
+      file.write_bytes(data)
+
+    copy = damaged_copy(tiny_dir, tmp_path / str(number), flip)
+    try:
+      source = Source(copy)
+      for index, line in enumerate(source.info.records):
+        assert digest(source[index]) == line['digest']
+    except DataError:
+      noticed += 1
+  assert noticed
 
 
 def test_a_side_file_of_another_set_is_noticed(tiny_dir, tmp_path):
