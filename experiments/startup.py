@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 import tfds_builders
