@@ -123,7 +123,7 @@ def test_compute_dtype_leaves_parameters_and_codes_float32():
 
 @pytest.mark.parametrize('spectrum', ['fft', 'haar'])
 def test_memory_does_not_grow_with_the_number_of_raters(spectrum):
-  """Beside the codes themselves and what they cost, a pass over 64 raters takes that over 4."""
+  """A gradient for 64 raters takes what it takes for 4, and the codes of 60 more, within 20 %."""
   module = make(spectrum, channels=16)
   features, bank = normal(0, 2, 16, 16, 16), normal(1, 2, 20, LATENT)
   params = jax.eval_shape(module.init, key(), features, bank, jnp.eye(RATERS))
@@ -139,5 +139,4 @@ def test_memory_does_not_grow_with_the_number_of_raters(spectrum):
   assert ' while(' in many.as_text()
   size = [program.memory_analysis().temp_size_in_bytes for program in (few, many)]
   codes = 4 * 2 * 16 * 16 * LATENT  # bytes of the codes of one rater
-  print(size, codes)
-  assert size[1] - size[0] < 0.2 * size[0] + 60 * 2 * codes
+  assert size[1] - size[0] < 0.2 * size[0] + 60 * codes
