@@ -6,6 +6,7 @@ Ends with 0 where nothing was found, 1 where something is most likely wrong, 2 w
 would stop.
 """
 
+import sys
 from typing import Any
 
 from absl import flags
@@ -13,7 +14,7 @@ from absl import flags
 import tfds_builders
 from experiments import command, data_flags
 from multirater_jax.data.errors import DataError
-from tfds_builders import checks, progress
+from tfds_builders import checks, faults, progress
 
 SHOWN = 5  # of the images of a finding
 
@@ -23,11 +24,17 @@ _ALL = flags.DEFINE_bool('all', False, f'List every finding, not {SHOWN} of each
 def run() -> int:
   """Checks, prints a table, returns the status."""
   name, options = data_flags.dataset(), data_flags.options()
-  module, config = tfds_builders.configure(name, **options)
-  if not hasattr(module, 'entries'):
-    raise DataError(f'The data set {name} is made, not read: there is nothing to check.')
-  with progress.lines():
-    report = checks.check(module.entries(config), strict=getattr(config, 'strict', True))
+  with progress.lines(), faults.collected() as layout:
+    try:
+      module, config = tfds_builders.configure(name, **options)
+    except DataError:
+      for text in layout:  # what led to nothing being left
+        print(text, file=sys.stderr)
+      raise
+    if not hasattr(module, 'entries'):
+      raise DataError(f'The data set {name} is made, not read: there is nothing to check.')
+    strict = getattr(config, 'strict', True)
+    report = checks.check(module.entries(config), strict=strict, layout=layout)
   print(f'{name}: {chosen(config)}')
   print(table(report, None if _ALL.value else SHOWN))
   return report.status

@@ -1,6 +1,6 @@
 """Prepare a data set once: array_record files, counts, fingerprint and a sheet of pictures.
 
-  python -m experiments.prepare --dataset=lidc_idri --manual_dir=downloads/LIDC-IDRI
+  python -m experiments.prepare --dataset=lidc_idri --manual_dir=downloads/LIDC-IDRI --jobs=8
 
 Training prepares what it needs by itself; this does it ahead and shows what there is. A run that
 was killed is cleaned up by the next one. The set lies below --data_dir in a folder that belongs to
@@ -25,14 +25,14 @@ SHEET = 'sheet.png'
 PICTURES = 16
 _PERCENTILES = (0.5, 99.5)  # of each image that the sheet shows as black and white
 
-_DATA_DIR = flags.DEFINE_string('data_dir', 'data_cache', 'Where prepared sets lie.')
+_JOBS = flags.DEFINE_integer('jobs', 1, 'Processes that read the source; the set is the same.')
 
 
 def run() -> int:
   """Prepares the set and prints what is in it."""
   name, options = data_flags.dataset(), data_flags.options()
   with progress.lines(), notes.heard(_say):
-    directory = tfds_builders.prepare(name, _DATA_DIR.value, **options)
+    directory = tfds_builders.prepare(name, data_flags.DATA_DIR.value, jobs=_JOBS.value, **options)
     found = fingerprint.load(directory, _follow)
   if not (directory / SHEET).is_file():
     make_sheet(directory)

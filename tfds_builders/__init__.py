@@ -14,7 +14,6 @@ import fcntl
 import importlib
 import inspect
 import io
-import json
 import pathlib
 import shutil
 import types
@@ -24,6 +23,7 @@ from typing import Any
 from absl import logging
 
 from multirater_jax.data.errors import DataError
+from tfds_builders import counts, parallel
 from tfds_builders.progress import follow
 from tfds_builders.records import RECORDS, SetInfo, read_info, write_records
 
@@ -35,26 +35,29 @@ BUILDERS = {
   'qubiq': 'tfds_builders.qubiq.qubiq_dataset_builder',
   'folder': 'tfds_builders.folder.folder_dataset_builder',
 }
-COUNTS = 'counts.json'  # beside a set whose builder counts what it meets
 
 __all__ = ['BUILDERS', 'SetInfo', 'configure', 'counts_text', 'prepare', 'read_info']
 
 
-def prepare(name: str, data_dir: str | pathlib.Path, **options: Any) -> pathlib.Path:
+def prepare(
+  name: str, data_dir: str | pathlib.Path, *, jobs: int = 1, **options: Any
+) -> pathlib.Path:
   """Builds the data set below ``data_dir`` once and returns the folder that holds it.
 
   The folder depends on the options and on the source files (names, sizes, times), so a change
   builds another set and never reuses an old one. Safe to call from several processes at once.
+  With ``jobs`` above 1 so many processes read the source (a program that calls this so must guard
+  its main part by ``if __name__ == '__main__'``); the set is the same.
 
   Raises:
-    DataError: for an unknown name or option, a missing or unreadable source, a full disk.
+    DataError: for an unknown name or option, a missing or unreadable source, a full disk, no job.
   """
   module, config = configure(name, **options)
   data_dir = pathlib.Path(data_dir).expanduser().resolve()
   directory = data_dir / name / config.name / str(module.Builder.VERSION)
   if (directory / RECORDS).is_file():
     return directory
-  with _disk_errors(directory), _locked(data_dir / name):
+  with _disk_errors(directory), _locked(data_dir / name), parallel.jobs(jobs):
     _remove_stale(data_dir / name)
     with _quiet():
       builder = module.Builder(data_dir=data_dir, config=config)
@@ -87,14 +90,11 @@ def configure(name: str, **options: Any) -> tuple[types.ModuleType, Any]:
 
 def counts_text(name: str, directory: pathlib.Path) -> str:
   """What the builder counted, if it does, line by line; beside published numbers if it can."""
-  path = directory / COUNTS
-  if not path.is_file():
-    return ''
-  counts = json.loads(path.read_text())
+  found = counts.read(directory)
   module = importlib.import_module(BUILDERS[name])
-  if hasattr(module, 'counts_table'):
-    return module.counts_table(counts)
-  return '\n'.join(f'{key}: {count:,}' for key, count in counts.items())
+  if found and hasattr(module, 'counts_table'):
+    return module.counts_table(found)
+  return '\n'.join(f'{key}: {count:,}' for key, count in found.items())
 
 
 def _option_names(module: types.ModuleType) -> list[str]:

@@ -2,7 +2,7 @@
 
 import collections
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ class _Check(NamedTuple):
 
 CHECKS = {
   'unreadable': _Check(BROKEN, 'files that cannot be read or do not fit'),
+  'layout': _Check(BROKEN, 'places where the layout does not fit'),
   'double in cases': _Check(FINDING, 'one image in two cases (a leak between parts of a split)'),
   'double': _Check(NOTE, 'one image twice in a case'),
   'constant': _Check(FINDING, 'images of one value'),
@@ -65,10 +66,11 @@ class Report(NamedTuple):
     return int(any(f.level == FINDING and f.count for f in self.findings))
 
 
-def check(entries: Iterable[Entry], *, strict: bool = True) -> Report:
+def check(entries: Iterable[Entry], *, strict: bool = True, layout: Sequence[str] = ()) -> Report:
   """Reads everything once and goes on after what is broken.
 
-  ``strict`` says that preparation would stop at a broken file.
+  ``strict`` says that preparation would stop at a broken file; ``layout`` is the list in which the
+  faults of the layout are ``collected``, looked at when all is read.
   """
   seen = _Seen()
   with notes.heard(lambda text, broken: seen.found('unreadable' if broken else 'notes', text)):
@@ -78,6 +80,7 @@ def check(entries: Iterable[Entry], *, strict: bool = True) -> Report:
     except DataError as error:
       seen.found('unreadable', str(error))
   seen.finish()
+  seen.by['layout'] = list(dict.fromkeys(layout))  # it may have been looked for more than once
   levels = {key: one.level for key, one in CHECKS.items()}
   if not strict:
     levels['unreadable'] = FINDING

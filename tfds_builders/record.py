@@ -3,11 +3,16 @@
 import dataclasses
 import hashlib
 import json
+import os
+import pathlib
+import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf.message import DecodeError
+from tensorflow_datasets.proto import tf_example_pb2
 
 from multirater_jax.data.errors import DataError
 
@@ -60,6 +65,14 @@ def info(
   )
 
 
+def only_split(
+  builder: tfds.core.GeneratorBasedBuilder, dl_manager: tfds.download.DownloadManager
+) -> dict[str, Any]:
+  """The ``_split_generators`` of every builder: all records in the one split."""
+  del dl_manager
+  return {SPLIT: builder._generate_examples()}
+
+
 def encode(
   *,
   image: np.ndarray,
@@ -92,6 +105,52 @@ def encode(
     'name': name,
     'spacing': np.asarray((np.nan, np.nan) if spacing is None else spacing, dtype=np.float32),
   }
+
+
+class Stored:
+  """The records of a prepared set by number, as ``encode`` gave them; safe in threads.
+
+  Reads what TFDS would, in half its time: it knows the one layout, TFDS finds out for each record.
+  """
+
+  def __init__(self, directory: str | os.PathLike):
+    builder = tfds.builder_from_directory(directory)
+    self._shards = builder.info.splits[SPLIT]
+    for path in map(pathlib.Path, self._shards.filepaths):
+      if not path.is_file() or not path.stat().st_size:
+        raise ValueError(f'{path.name} is empty or missing')
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    self._raw = builder.as_data_source(split=SPLIT, deserialize_method=raw)
+    self._dtype = builder.info.features['image'].np_dtype
+
+  def shard_of(self, index: int) -> str:
+    """The name of the file that holds a record."""
+    number = np.searchsorted(np.cumsum(self._shards.shard_lengths), index, side='right')
+    return pathlib.Path(self._shards.filepaths[number]).name
+
+  def __len__(self) -> int:
+    return len(self._raw)
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    """A record whose arrays are read-only; raises ValueError where it is damaged."""
+    try:
+      found = tf_example_pb2.Example.FromString(self._raw[index]).features.feature
+      return {
+        'image': _unpack(found, 'image', self._dtype),
+        'masks': _unpack(found, 'masks', np.uint8),
+        'annotated': np.array(found['annotated'].int64_list.value, np.bool_),
+        'case': found['case'].bytes_list.value[0].decode(),
+        'name': found['name'].bytes_list.value[0].decode(),
+        'spacing': np.array(found['spacing'].float_list.value, np.float32),
+      }
+    except (DecodeError, IndexError, zlib.error) as error:
+      raise ValueError(f'record {index} cannot be decoded: {error}') from error
+
+
+def _unpack(found: Any, key: str, dtype: type) -> np.ndarray:
+  shape = tuple(found[f'{key}/shape'].int64_list.value)
+  content = zlib.decompress(found[f'{key}/value'].bytes_list.value[0])
+  return np.frombuffer(content, dtype).reshape(shape)
 
 
 def named(config: Config, source: str = '') -> Config:

@@ -15,7 +15,7 @@ import numpy as np
 
 from multirater_jax.data.errors import DataError
 from tfds_builders.progress import follow
-from tfds_builders.record import SPLIT
+from tfds_builders.record import Stored
 
 RECORDS = 'records.json'
 
@@ -49,26 +49,19 @@ def digest(record: dict[str, Any]) -> str:
 def summarize(record: dict[str, Any]) -> dict[str, Any]:
   """The line of ``records.json`` for one decoded record."""
   masks, annotated = record['masks'], record['annotated']
-  areas = np.count_nonzero(masks, axis=(1, 2))
+  areas = [np.count_nonzero(mask) for mask in masks]
   return {
-    'name': text(record['name']),
-    'case': text(record['case']),
+    'name': record['name'],
+    'case': record['case'],
     'size': list(masks.shape[1:]),
     'areas': [int(area) if drawn else None for area, drawn in zip(areas, annotated, strict=True)],
     'digest': digest(record),
   }
 
 
-def text(value: bytes | str) -> str:
-  """A text feature, which TFDS decodes to bytes, as a string."""
-  return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def write_records(directory: pathlib.Path) -> None:
   """Reads every record once and writes ``records.json`` beside the shards, all or nothing."""
-  import tensorflow_datasets as tfds
-
-  source = tfds.builder_from_directory(directory).as_data_source(split=SPLIT)
+  source = Stored(directory)
   numbers = follow(range(len(source)), 'records checked', len(source))
   records = [summarize(source[index]) for index in numbers]
   if not records:

@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Key
 
 Picture = Float[Array, 'h w c']
 Artifact = Callable[[Key[Array, ''], Picture], Picture]
-Draws = Float[Array, '2']  # uniform in [0, 1)
-Waves = tuple[Float[Array, '2 n'], Float[Array, 'n']]  # frequencies down and across; phases
+Draws = Float[Array, ' 2']  # uniform in [0, 1)
+Waves = tuple[Float[Array, '2 n'], Float[Array, ' n']]  # frequencies down and across; phases
 Strength = float | Float[Array, '']
 
 LARGEST_BLUR = 2.0  # pixels; fixes the number of shifts
@@ -26,7 +26,7 @@ GREATEST_FREQUENCY = 0.35  # cycles per pixel, where a soft kernel cuts off
 
 
 def simulate(
-  keys: Key[Array, 'b'], image: Float[Array, 'b h w c'], *, probability: float = 0.5
+  keys: Key[Array, ' b'], image: Float[Array, 'b h w c'], *, probability: float = 0.5
 ) -> Float[Array, 'b h w c']:
   """Draws at most one artefact per image: noise, kernel, gamma with bias field, or streaks.
 
@@ -59,7 +59,7 @@ def blur(image: Picture, sigma: Strength) -> Picture:
   return _weighted_shifts(_weighted_shifts(image, weights, axis=0), weights, axis=1)
 
 
-def _weighted_shifts(image: Picture, weights: Float[Array, 'n'], *, axis: int) -> Picture:
+def _weighted_shifts(image: Picture, weights: Float[Array, ' n'], *, axis: int) -> Picture:
   radius = weights.shape[0] // 2
   pad = [(radius, radius) if a == axis else (0, 0) for a in range(3)]
   padded = jnp.pad(image, pad, mode='symmetric')

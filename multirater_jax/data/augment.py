@@ -17,7 +17,7 @@ Intensities = Float[Array, 'h w c']
 
 
 def augment(
-  keys: Key[Array, 'b'],
+  keys: Key[Array, ' b'],
   image: Float[Array, 'b h w c'],
   masks: Integer[Array, 'b r h w'],
   *,
@@ -75,7 +75,7 @@ def augment(
 def _coordinates(
   key: Key[Array, ''],
   size: tuple[int, int],
-  amounts: Float[Array, '3'],
+  amounts: Float[Array, ' 3'],
   *,
   amplitudes: tuple[float, float, float],
   spacing: int,

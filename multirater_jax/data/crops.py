@@ -27,8 +27,10 @@ def _sides(length: int, size: int) -> tuple[int, int]:
 def near_center(rng: np.random.Generator, record: Record, size: int, *, jitter: int) -> Shape:
   """A crop around the center, moved by up to ``jitter`` pixels: for sets of centered findings."""
   return tuple(
-    int(np.clip((length - size) // 2 + rng.integers(-jitter, jitter + 1), 0, max(0, length - size)))
-    for length in record['masks'].shape[1:]
+    min(max((length - size) // 2 + int(shift), 0), max(0, length - size))
+    for length, shift in zip(
+      record['masks'].shape[1:], rng.integers(-jitter, jitter + 1, 2), strict=True
+    )
   )
 
 

@@ -156,7 +156,7 @@ class _Seen:
 
 
 def pair_dice(
-  masks: Bool[np.ndarray, 'r h w'], annotated: Bool[np.ndarray, 'r']
+  masks: Bool[np.ndarray, 'r h w'], annotated: Bool[np.ndarray, ' r']
 ) -> Float[np.ndarray, 'r r']:
   """Dice of every two raters who drew; nan where one did not, or where both masks are empty."""
   flat = masks[:, masks.any(axis=0)].astype(np.float32)
@@ -211,7 +211,7 @@ def _rater_statistics(
   return lines
 
 
-def _median(values: Float[np.ndarray, 'n']) -> float:
+def _median(values: Float[np.ndarray, ' n']) -> float:
   values = values[np.isfinite(values)]
   return float(np.median(values)) if len(values) else np.nan
 
@@ -231,7 +231,7 @@ def _dice(pairs: Float[np.ndarray, 'n r r']) -> dict[str, Any]:
   }
 
 
-def _mean(values: Float[np.ndarray, 'n']) -> float:
+def _mean(values: Float[np.ndarray, ' n']) -> float:
   values = values[np.isfinite(values)]
   return float(values.mean()) if len(values) else np.nan
 

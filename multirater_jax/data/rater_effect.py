@@ -24,7 +24,7 @@ class Effect(NamedTuple):
 class _Sums(NamedTuple):
   """Additive parts of the normal equations, one row a case."""
 
-  total: Float[np.ndarray, 'n']  # squared distances from the image's mean
+  total: Float[np.ndarray, ' n']  # squared distances from the image's mean
   matrix: Float[np.ndarray, 'n r r']
   vector: Float[np.ndarray, 'n r']
 
@@ -82,7 +82,7 @@ def _sums(values: Float[np.ndarray, 'n r'], seen: np.ndarray, owners: np.ndarray
   return _Sums(*totals)
 
 
-def _shares(sums: _Sums, weights: Float[np.ndarray, 's n']) -> Float[np.ndarray, 's']:
+def _shares(sums: _Sums, weights: Float[np.ndarray, 's n']) -> Float[np.ndarray, ' s']:
   """The explained share, once for every row of weights of the cases."""
   total, matrix, vector = (np.tensordot(weights, part, axes=1) for part in sums)
   offsets = np.einsum('sij,sj->si', np.linalg.pinv(matrix, rcond=1e-9, hermitian=True), vector)

@@ -3,18 +3,16 @@
 import os
 import pathlib
 import threading
-import zlib
 from typing import TypedDict
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Bool, Float, Integer, Shaped, UInt8
 
 from multirater_jax.data.errors import DataError
 from tfds_builders import record as layout
 from tfds_builders import records
 
-_READING = (RuntimeError, ValueError, TypeError, KeyError, OSError, zlib.error)  # damage shows so
+_READING = (RuntimeError, ValueError, TypeError, KeyError, OSError)  # damage shows so
 ORDERS = ('identity', 'slot', 'area_rank', 'shuffle')
 
 
@@ -23,10 +21,10 @@ class Record(TypedDict):
 
   image: Shaped[np.ndarray, 'h w c']  # as stored: uint8, uint16 or float32
   masks: UInt8[np.ndarray, 'r h w']
-  annotated: Bool[np.ndarray, 'r']
-  spacing: Float[np.ndarray, '2']  # mm, nan unknown
+  annotated: Bool[np.ndarray, ' r']
+  spacing: Float[np.ndarray, ' 2']  # mm, nan unknown
   limits: tuple[float, float]  # stored intensities that become 0 and 1
-  foreground: Integer[np.ndarray, 'n']  # flat positions of pixels that any rater marked
+  foreground: Integer[np.ndarray, ' n']  # flat positions of pixels that any rater marked
   case: int  # position in Source.case_names
   index: int
 
@@ -66,10 +64,7 @@ class Source:
     self._room = cache_mb * 2**20
     self._lock = threading.Lock()
     try:
-      builder = tfds.builder_from_directory(self.directory)
-      self._shards = builder.info.splits[layout.SPLIT]
-      self._check_shards()
-      self._stored = builder.as_data_source(split=layout.SPLIT)
+      self._stored = layout.Stored(self.directory)
     except _READING as error:
       raise self._damaged(error) from error
     if len(self._stored) != len(self.info.records):
@@ -96,14 +91,15 @@ class Source:
       stored = self._stored[index]
       summary = records.summarize(stored)
     except _READING as error:
-      raise self._damaged(f'{self._shard_of(index)}: {_first_line(error)}') from error
+      raise self._damaged(f'{self._stored.shard_of(index)}: {_first_line(error)}') from error
     if summary != self.info.records[index]:
-      raise self._damaged(f'{self._shard_of(index)}: record {index} differs from records.json')
+      shard = self._stored.shard_of(index)
+      raise self._damaged(f'{shard}: record {index} differs from records.json')
     masks, annotated = stored['masks'], stored['annotated']
     if self.rater_order == 'area_rank':
       order = rank_by_area(masks, annotated)
       masks, annotated = masks[order], annotated[order]
-    case = self._case_numbers[records.text(stored['case'])]
+    case = self._case_numbers[stored['case']]
     decoded = Record(
       image=stored['image'],
       masks=masks,
@@ -118,16 +114,6 @@ class Source:
       if isinstance(value, np.ndarray):
         value.flags.writeable = False
     return decoded
-
-  def _check_shards(self) -> None:
-    for path in map(pathlib.Path, self._shards.filepaths):
-      if not path.is_file() or not path.stat().st_size:
-        raise self._damaged(f'{path.name} is empty or missing')
-
-  def _shard_of(self, index: int) -> str:
-    """The name of the file that holds a record."""
-    number = np.searchsorted(np.cumsum(self._shards.shard_lengths), index, side='right')
-    return pathlib.Path(self._shards.filepaths[number]).name
 
   def _damaged(self, reason: object) -> DataError:
     return DataError(
@@ -151,10 +137,10 @@ def _limits(
 
 
 def rank_by_area(
-  masks: UInt8[np.ndarray, 'r h w'], annotated: Bool[np.ndarray, 'r']
-) -> Integer[np.ndarray, 'r']:
+  masks: UInt8[np.ndarray, 'r h w'], annotated: Bool[np.ndarray, ' r']
+) -> Integer[np.ndarray, ' r']:
   """Rater numbers by ascending foreground area; raters that did not draw come last."""
-  areas = np.count_nonzero(masks, axis=(1, 2))
+  areas = [np.count_nonzero(mask) for mask in masks]
   return np.lexsort((areas, ~annotated))
 
 

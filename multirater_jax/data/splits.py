@@ -1,13 +1,14 @@
 """Splits by case: seeded, written as JSON with a hash, checked for leaks.
 
 A split is a dict with the sorted case names under ``train``, ``validation`` and ``test``, the
-``seed`` and a ``hash`` over all of it.
+``seed`` (None where nothing is drawn) and a ``hash`` over all of it.
 """
 
 import hashlib
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +17,18 @@ import numpy as np
 from multirater_jax.data.errors import DataError
 
 PARTS = ('train', 'validation', 'test')
+
+POLICIES = ('random', 'published', 'held_back')
+# What publishers call the parts: a case of such a set is named <part>/<patient>.
+_PUBLISHED = {
+  'train': 'train',
+  'training': 'train',
+  'val': 'validation',
+  'valid': 'validation',
+  'validation': 'validation',
+  'test': 'test',
+  'testing': 'test',
+}
 
 Split = dict[str, Any]
 
@@ -54,6 +67,67 @@ def k_fold(
   return _split(parts[fold], rest, _count(validation, len(rest), 'validation'), seed)
 
 
+def published(cases: Iterable[str]) -> Split:
+  """The parts as published, from the names ``<part>/<patient>`` of the cases; nothing is drawn.
+
+  Raises:
+    DataError: when a case names no part, or a part has no case.
+  """
+  parts = _published_parts(cases)
+  absent = [part for part in PARTS if not parts[part]]
+  if absent:
+    raise DataError(
+      f'The published {" and ".join(absent)} part is not here; add it to the data, or set '
+      'config.data.split.policy to held_back (which needs no test part) or random.'
+    )
+  return _finished(parts['train'], parts['validation'], parts['test'])
+
+
+def held_back(cases: Iterable[str], *, validation: float | int) -> Split:
+  """For sets whose test part is not public: the published validation part is the test part.
+
+  The last ``validation`` (a fraction below 1 or a whole number) of the published training cases,
+  by the numbers in their names, are the validation part. With 20 on the 100 training patients of
+  NPC-170 this is the split of ProSeg's public code.
+
+  Raises:
+    DataError: when a case names no part, a test part is there, or a part would be empty.
+  """
+  parts = _published_parts(cases)
+  if parts['test']:
+    raise DataError(
+      f'The published test part is here ({len(parts["test"])} cases); set '
+      'config.data.split.policy=published.'
+    )
+  train = sorted(parts['train'], key=_natural)
+  count = _count(validation, len(train), 'validation')
+  if not parts['validation'] or not 0 < count < len(train):
+    raise DataError(
+      f'{len(parts["validation"])} published validation cases are to be the test part and {count} '
+      f'of {len(train)} published training cases the validation part: one part would be empty.'
+    )
+  return _finished(train[:-count], train[-count:], parts['validation'])
+
+
+def _published_parts(cases: Iterable[str]) -> dict[str, list[str]]:
+  parts: dict[str, list[str]] = {part: [] for part in PARTS}
+  for case in sorted(set(cases)):
+    name, slash, _ = case.partition('/')
+    if not slash or name not in _PUBLISHED:
+      raise DataError(
+        f'Case {case!r} names no published part (it would begin with training/, validation/ or '
+        'testing/); set config.data.split.policy=random.'
+      )
+    parts[_PUBLISHED[name]].append(case)
+  return parts
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+  """A sort key that puts Sample_2 before Sample_10."""
+  parts = re.split(r'([0-9]+)', name)
+  return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+
+
 def _shuffled(cases: Iterable[str], seed: int) -> list[str]:
   names = sorted(set(cases))
   return [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
@@ -78,9 +152,15 @@ def _split(test: list[str], rest: list[str], num_validation: int, seed: int) -> 
       f'{len(test) + len(rest)} cases are too few: {len(test)} for test and {num_validation} for '
       'validation leave none for training.'
     )
+  return _finished(rest[num_validation:], rest[:num_validation], test, seed)
+
+
+def _finished(
+  train: list[str], validation: list[str], test: list[str], seed: int | None = None
+) -> Split:
   split = {
-    'train': sorted(rest[num_validation:]),
-    'validation': sorted(rest[:num_validation]),
+    'train': sorted(train),
+    'validation': sorted(validation),
     'test': sorted(test),
     'seed': seed,
   }

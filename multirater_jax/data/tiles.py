@@ -19,7 +19,7 @@ Tile = tuple[int, crops.Span, crops.Span]  # record, spans along rows and along 
 
 def eval_batches(
   source: Source,
-  records: Integer[np.ndarray, 'n'],
+  records: Integer[np.ndarray, ' n'],
   *,
   batch_size: int,
   size: int,
@@ -62,7 +62,7 @@ def eval_batches(
 
 def num_eval_batches(
   source: Source,
-  records: Integer[np.ndarray, 'n'],
+  records: Integer[np.ndarray, ' n'],
   *,
   batch_size: int,
   size: int,
@@ -79,7 +79,7 @@ def num_eval_batches(
 
 
 def list_tiles(
-  source: Source, records: Integer[np.ndarray, 'n'], *, size: int, crop: str, margin: int = 0
+  source: Source, records: Integer[np.ndarray, ' n'], *, size: int, crop: str, margin: int = 0
 ) -> list[Tile]:
   """The tiles of the records, in their order."""
   if crop not in ('center', 'tile'):
@@ -111,7 +111,7 @@ def _row(source: Source, tile: Tile, size: int) -> NumpyBatch:
   }
 
 
-def _owned(span: crops.Span, size: int) -> Bool[np.ndarray, 's']:
+def _owned(span: crops.Span, size: int) -> Bool[np.ndarray, ' s']:
   positions = np.arange(span.start, span.start + size)
   return (span.begin <= positions) & (positions < span.end)
 

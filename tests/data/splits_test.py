@@ -91,3 +91,51 @@ def test_records_of_a_part():
   found = splits.records_of(['b', 'c'], ['a', 'b', 'b', 'c', 'a'])
   np.testing.assert_array_equal(found, [1, 2, 3])
   assert len(splits.records_of([], ['a'])) == 0
+
+
+DOWNLOAD = [
+  *(f'training/Sample_{number}' for number in range(12)),
+  *(f'validation/Sample_{number}' for number in range(3)),
+]
+
+
+def test_the_published_parts_are_taken_as_they_are():
+  cases = [*DOWNLOAD, 'testing/Sample_0', 'testing/Sample_0']
+  split = splits.published(cases)
+  assert split['train'] == sorted(DOWNLOAD[:12])
+  assert split['validation'] == DOWNLOAD[12:]
+  assert split['test'] == ['testing/Sample_0']
+  splits.check_leak(split, cases)
+  assert splits.published(['train/a', 'val/a', 'test/a'])['validation'] == ['val/a']
+
+
+def test_the_last_training_cases_are_held_back_by_number():
+  split = splits.held_back(DOWNLOAD, validation=3)
+  assert split['validation'] == ['training/Sample_10', 'training/Sample_11', 'training/Sample_9']
+  assert split['test'] == DOWNLOAD[12:]
+  assert len(split['train']) == 9
+  splits.check_leak(split, DOWNLOAD)
+  assert splits.held_back(DOWNLOAD, validation=0.25) == split
+
+
+def test_published_splits_are_written_and_read(tmp_path):
+  split = splits.held_back(DOWNLOAD, validation=3)
+  splits.write(split, tmp_path / 'split.json')
+  assert splits.read(tmp_path / 'split.json') == split
+
+
+@pytest.mark.parametrize(
+  'make,cases,message',
+  [
+    (splits.published, DOWNLOAD, 'published test part is not here'),
+    (splits.published, ['training/a', 'b'], "'b' names no published part"),
+    (splits.published, ['training/a', 'cases/b'], "'cases/b' names no published part"),
+    (lambda c: splits.held_back(c, validation=3), [*DOWNLOAD, 'test/a'], r'is here \(1 cases\)'),
+    (lambda c: splits.held_back(c, validation=12), DOWNLOAD, 'would be empty'),
+    (lambda c: splits.held_back(c, validation=0), DOWNLOAD, 'would be empty'),
+    (lambda c: splits.held_back(c, validation=3), DOWNLOAD[:12], 'would be empty'),
+  ],
+)
+def test_published_parts_that_are_not_there(make, cases, message):
+  with pytest.raises(DataError, match=message):
+    make(cases)

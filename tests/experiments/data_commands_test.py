@@ -1,5 +1,6 @@
 """The commands prepare and doctor, as a user starts them."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from multirater_jax.data.errors import DataError
 from multirater_jax.data.source import Source
 from tfds_builders import progress
 from tfds_builders.lidc_idri import dummy_data
+from tfds_builders.npc import dummy_data as npc
 
 ROOT = Path(__file__).resolve().parents[2]
 PHANTOM = ('--dataset=phantom', '--option=size=16', '--option=num_images=6')
@@ -99,6 +101,18 @@ def test_prepare_shows_counts_beside_the_published_ones(tmp_path, capsys):
   assert any(line.split() == ['scans', '1', '1018'] for line in printed.out.splitlines())
   assert 'part of the collection' in printed.out
   assert 'files: 7 of 7' in printed.err
+
+
+def test_prepare_with_several_jobs_gives_the_same_set(tmp_path, capsys):
+  dummy_data.write_download(tmp_path / 'download')
+  printed = []
+  for jobs in (1, 2):
+    where = (f'--manual_dir={tmp_path / "download"}', f'--data_dir={tmp_path / f"data{jobs}"}')
+    assert call(prepare.run, '--dataset=lidc_idri', f'--jobs={jobs}', *where) == 0
+    printed.append(capsys.readouterr().out.replace(f'data{jobs}', 'data'))
+  assert printed[0] == printed[1]
+  assert call(prepare.run, '--dataset=lidc_idri', '--jobs=0', *where[:1]) == 2
+  assert '0 jobs' in capsys.readouterr().err
 
 
 def test_pictures_show_one_record_a_case_first_and_are_the_same_again(tiny_set):
@@ -228,6 +242,40 @@ def test_doctor_finds_what_is_most_likely_wrong(folder, capsys):
   assert 'p0_0 = p1_2' in printed
   assert 'rater 2: 3 of 4' in printed
   assert 'look at the findings' in printed
+
+
+def lines_of(printed, check):
+  """The number and the texts of a finding."""
+  lines = printed.splitlines()
+  (start,) = (number for number, line in enumerate(lines) if line.endswith(check))
+  texts = itertools.takewhile(lambda line: line.startswith(' '), lines[start + 1 :])
+  return lines[start].split()[:2], list(map(str.strip, texts))
+
+
+def test_doctor_lists_every_fault_of_the_layout(folder, capsys):
+  for name in ('p0_0.tif', 'p1_2.tif'):
+    Image.fromarray(np.zeros((32, 40), np.uint8)).save(folder / 'images' / name)
+  Image.fromarray(np.zeros((32, 40), np.uint8)).save(folder / 'images' / 'other.png')
+  assert call(doctor.run, *options(folder)) == 2
+  printed = capsys.readouterr().out
+  assert 'read 4 records' in printed
+  (level, count), texts = lines_of(printed, 'places where the layout does not fit')
+  assert (level, count) == ('BROKEN', '3')
+  for text, names in zip(texts, (('p0_0.png', 'p0_0.tif'), ('p1_2.png',), ('other',)), strict=True):
+    assert all(name in text for name in names)
+  assert call(prepare.run, *options(folder)) == 2  # which names the first one
+  assert 'p0_0.tif have one name' in capsys.readouterr().err
+
+
+def test_doctor_lists_the_patients_that_lack_files(tmp_path, capsys):
+  root = npc.write_nifti(tmp_path / 'download')
+  for patient, name in ((0, 't1c'), (1, 't2')):
+    (root / 'training' / f'Sample_{patient}' / f'{name}.nii.gz').unlink()
+  argv = ('--dataset=npc', f'--manual_dir={root}')
+  assert call(doctor.run, *argv) == 2
+  printed = capsys.readouterr().err
+  for text in ('Sample_0 lacks t1c', 'Sample_1 lacks t2', 'was looked for'):
+    assert text in printed
 
 
 def test_doctor_without_a_usable_layout_ends_with_2(tmp_path, capsys):

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import json
 import logging
 import os
 import pathlib
@@ -15,7 +14,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from multirater_jax.data.errors import DataError
-from tfds_builders import images, record, sources
+from tfds_builders import images, parallel, record, sources
+from tfds_builders.counts import write as write_counts
 from tfds_builders.folder import layout
 from tfds_builders.folder.layout import Entry, Found
 from tfds_builders.folder.manifest import NAME as MANIFEST
@@ -29,7 +29,6 @@ LAYOUTS: dict[str, Callable[[pathlib.Path, str], Found]] = {
   'cimd': find_cimd,
 }
 EMPTY = ('drawn', 'absent')
-COUNTS = 'counts.json'
 
 _log = logging.getLogger(__name__)
 
@@ -123,6 +122,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version('1.0.0')
 
+  _split_generators = record.only_split
+
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
     found = config.find()
@@ -139,17 +140,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       options={key: getattr(config, key) for key in options},
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    del dl_manager
-    return {record.SPLIT: self._generate_examples()}
-
   def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
     config = self.builder_config
     found = config.find()
     dtype, _ = layout.storage(entry.image for entry in found.entries)
     counts: collections.Counter[str] = collections.Counter()
-    for entry in found.entries:
-      for example in examples(entry, found, config, counts):
+    read = functools.partial(_read, found=found._replace(entries=[]), config=config)
+    for records, odd in parallel.in_order(read, found.entries, chunk=8):
+      counts.update(odd)
+      for example in records:
         if not example['annotated'].any():
           counts['images left out that nobody marked'] += 1
           continue
@@ -160,8 +159,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       raise DataError(f'{config.path} gives no record: all masks are empty.')
     for note in (*found.notes, *_warnings(counts)):
       _log.warning(note)
-    text = json.dumps(+counts, indent=2, sort_keys=True) + '\n'
-    pathlib.Path(self.data_path, COUNTS).write_text(text)
+    write_counts(self.data_path, counts)
+
+
+def _read(
+  entry: Entry, *, found: Found, config: Config
+) -> tuple[list[dict[str, Any]], collections.Counter[str]]:
+  """The records of an image file, and what is to be counted of it."""
+  counts: collections.Counter[str] = collections.Counter()
+  return list(examples(entry, found, config, counts)), counts
 
 
 def _warnings(counts: collections.Counter[str]) -> Iterator[str]:

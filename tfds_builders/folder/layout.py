@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from multirater_jax.data.errors import DataError
-from tfds_builders import images, sources
+from tfds_builders import faults, images, sources
 
 WANTED = 'a folder with images/ and one folder rater_<name>/ for every rater'
 ADVICE = (
@@ -56,12 +56,14 @@ def find_folders(path: pathlib.Path, case_pattern: str) -> Found:
     raise DataError(f'{path / "images"} holds no image ({", ".join(images.SUFFIXES)}).')
   masks = {folder.name.removeprefix(PREFIX): _by_stem(folder) for folder in folders}
   for rater, found in masks.items():
-    if not found.keys() & image_files.keys():
-      raise DataError(f'No file in {PREFIX}{rater}/ has the name of an image. {ADVICE}')
-  entries = [
-    Entry(stem, case_of(stem, case_pattern), file, [found.get(stem) for found in masks.values()])
-    for stem, file in image_files.items()
-  ]
+    with faults.each():
+      if not found.keys() & image_files.keys():
+        raise DataError(f'No file in {PREFIX}{rater}/ has the name of an image. {ADVICE}')
+  entries = []
+  for stem, file in image_files.items():
+    with faults.each():
+      drawn_by = [found.get(stem) for found in masks.values()]
+      entries.append(Entry(stem, case_of(stem, case_pattern), file, drawn_by))
   entries, notes = drawn(entries)
   stray = sorted(set().union(*masks.values()) - image_files.keys())
   if stray:
@@ -95,9 +97,10 @@ def _by_stem(folder: pathlib.Path) -> Files:
     if file.name.startswith('.') or not images.suffix(file):
       continue
     stem = images.stem(file)
-    if stem in files:
-      raise DataError(f'{files[stem]} and {file} have one name; keep one of them.')
-    files[stem] = file
+    with faults.each():
+      if stem in files:
+        raise DataError(f'{files[stem]} and {file} have one name; keep one of them.')
+      files[stem] = file
   return files
 
 

@@ -5,7 +5,7 @@ import io
 import pathlib
 
 from multirater_jax.data.errors import DataError
-from tfds_builders import images
+from tfds_builders import faults, images
 from tfds_builders.folder.layout import PREFIX, Entry, Found, case_of, drawn, rater_name
 
 NAME = 'manifest.csv'
@@ -27,20 +27,29 @@ def find_manifest(path: pathlib.Path, case_pattern: str) -> Found:
   entries: dict[str, Entry] = {}
   for number, cells in lines:
     where = f'{table}, line {number}'
-    image = _file(path, cells['image'], where)
-    name = images.stem(pathlib.PurePosixPath(cells['image'].strip()))
-    name = (pathlib.PurePosixPath(cells['image'].strip()).parent / name).as_posix()
-    if name in entries:
-      raise DataError(f'{where} has the image {cells["image"]} again; keep one line an image.')
-    masks = [
-      _file(path, cells[PREFIX + rater], where) if cells[PREFIX + rater].strip() else None
-      for rater in raters
-    ]
-    entries[name] = Entry(name, _case(cells, name, case_pattern, where), image, masks)
+    with faults.each():
+      entry = _entry(path, cells, raters, (case_pattern, where))
+      if entry.name in entries:
+        raise DataError(f'{where} has the image {cells["image"]} again; keep one line an image.')
+      entries[entry.name] = entry
   kept, notes = drawn(list(entries.values()))
   if not kept:
     raise DataError(f'{table} has no line with a mask. {ADVICE}')
   return Found([rater_name(rater) for rater in raters], kept, rater_identity=True, notes=notes)
+
+
+def _entry(
+  root: pathlib.Path, cells: dict[str, str], raters: list[str], context: tuple[str, str]
+) -> Entry:
+  case_pattern, where = context
+  image = _file(root, cells['image'], where)
+  shown = pathlib.PurePosixPath(cells['image'].strip())
+  name = (shown.parent / images.stem(shown)).as_posix()
+  masks = [
+    _file(root, cells[PREFIX + rater], where) if cells[PREFIX + rater].strip() else None
+    for rater in raters
+  ]
+  return Entry(name, _case(cells, name, case_pattern, where), image, masks)
 
 
 def _case(cells: dict[str, str], name: str, case_pattern: str, where: str) -> str:
@@ -69,10 +78,13 @@ def _read(table: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, str
     raise DataError(f'{table} is empty. {ADVICE}')
   columns = [column.strip() for column in rows[0][1]]
   raters = _raters(columns, table)
+  lines = []
   for number, row in rows[1:]:
-    if len(row) != len(columns):
-      raise DataError(f'{table}, line {number} has {len(row)} cells for {len(columns)} columns.')
-  return raters, [(number, dict(zip(columns, row, strict=True))) for number, row in rows[1:]]
+    with faults.each():
+      if len(row) != len(columns):
+        raise DataError(f'{table}, line {number} has {len(row)} cells for {len(columns)} columns.')
+      lines.append((number, dict(zip(columns, row, strict=True))))
+  return raters, lines
 
 
 def _raters(columns: list[str], table: pathlib.Path) -> list[str]:

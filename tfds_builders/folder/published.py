@@ -2,10 +2,10 @@
 
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from multirater_jax.data.errors import DataError
-from tfds_builders import images, sources
+from tfds_builders import faults, images, sources
 from tfds_builders.folder.layout import Entry, Found, case_of, drawn, natural
 
 PARTS = ('train', 'val', 'test')
@@ -24,7 +24,7 @@ def find_hpunet(path: pathlib.Path, case_pattern: str) -> Found:
   """
   if case_pattern:
     raise DataError('Layout hpunet knows its patients; leave case_pattern out.')
-  parts = dict(_hpunet_parts(path))
+  parts = _hpunet_parts(path)
   masks = {part: _numbered(gt) for part, (_, gt) in parts.items()}
   slots = sorted({number for found in masks.values() for by in found.values() for number in by})
   entries = []
@@ -32,30 +32,31 @@ def find_hpunet(path: pathlib.Path, case_pattern: str) -> Found:
   for part, (shown, _) in parts.items():
     for file in _flat(shown):
       stem = (file.relative_to(shown).parent / images.stem(file)).as_posix()
-      patient = stem.split('/')[0] if '/' in stem else case_of(stem, r'LIDC-IDRI-\d+')
-      if part_of.setdefault(patient, part) != part:
-        raise DataError(f'{patient} is in {part_of[patient]} and in {part} of {path}.')
-      found = masks[part].get(stem, {})
-      entries.append(
-        Entry(f'{part}/{stem}', f'{part}/{patient}', file, [found.get(slot) for slot in slots])
-      )
+      with faults.each():
+        patient = stem.split('/')[0] if '/' in stem else case_of(stem, r'LIDC-IDRI-\d+')
+        if part_of.setdefault(patient, part) != part:
+          raise DataError(f'{patient} is in {part_of[patient]} and in {part} of {path}.')
+        found = masks[part].get(stem, {})
+        entries.append(
+          Entry(f'{part}/{stem}', f'{part}/{patient}', file, [found.get(slot) for slot in slots])
+        )
   return _slots(path, entries, len(slots), _HPUNET)._replace(spacing=HPUNET_SPACING)
 
 
-def _hpunet_parts(
-  path: pathlib.Path,
-) -> Iterator[tuple[str, tuple[pathlib.Path, pathlib.Path]]]:
-  """Name, folder of images and folder of masks of every part below ``path``."""
-  seen: dict[str, pathlib.Path] = {}
+def _hpunet_parts(path: pathlib.Path) -> dict[str, tuple[pathlib.Path, pathlib.Path]]:
+  """By name, folder of images and folder of masks of every part below ``path``."""
+  parts: dict[str, tuple[pathlib.Path, pathlib.Path]] = {}
   for folder in sorted({path, *path.glob('*'), *path.glob('*/*')}):
     masks = next((folder / name for name in ('gt', 'lesions') if (folder / name).is_dir()), None)
     if masks is None or not (folder / 'images').is_dir():
       continue
     part = next((part for part in PARTS if part in folder.name.lower()), folder.name)
-    if part in seen:
-      raise DataError(f'{seen[part]} and {folder} are both the part {part}; keep one of them.')
-    seen[part] = folder
-    yield part, (folder / 'images', masks)
+    with faults.each():
+      if part in parts:
+        other = parts[part][0].parent
+        raise DataError(f'{other} and {folder} are both the part {part}; keep one of them.')
+      parts[part] = folder / 'images', masks
+  return parts
 
 
 def _numbered(folder: pathlib.Path) -> dict[str, dict[int, pathlib.Path]]:
@@ -80,20 +81,20 @@ def find_cimd(path: pathlib.Path, case_pattern: str) -> Found:
     by_folder.setdefault(file.parent, []).append(file)
   for folder, files in by_folder.items():
     shown = [file for file in files if file.name.startswith('image_')]
-    if len(shown) > 1:
-      raise DataError(f'{folder} holds {shown[0].name} and {shown[1].name}; one image a folder.')
+    with faults.each():
+      if len(shown) > 1:
+        raise DataError(f'{folder} holds {shown[0].name} and {shown[1].name}; one image a folder.')
     masks = {
       int(match[1]): file for file in files if (match := re.match(r'label([0-9]{1,3})_', file.name))
     }
     if shown:
       numbers |= masks.keys()
       entries.append((folder.relative_to(path).as_posix(), shown[0], masks))
-  found = [
-    Entry(
-      name, case_of(name, case_pattern), file, [masks.get(number) for number in sorted(numbers)]
-    )
-    for name, file, masks in entries
-  ]
+  found = []
+  for name, file, masks in entries:
+    with faults.each():
+      case = case_of(name, case_pattern)
+      found.append(Entry(name, case, file, [masks.get(number) for number in sorted(numbers)]))
   return _slots(path, found, len(numbers), _CIMD)._replace(lossy=True)
 
 

@@ -68,32 +68,41 @@ def read_header(path: str | os.PathLike) -> Header:
   """The identity of a DICOM file and its raw geometry, without its pixels.
 
   Raises:
-    DataError: when the file is no DICOM file, is deflated or too large, or its header is broken.
+    DataError: when the file is no DICOM file, is deflated or too large, or its header is broken
+      or ends before it names the series and the modality.
   """
   path = pathlib.Path(path)
   if not is_dicom(path):
     raise DataError(f'{path} is no DICOM file; remove it or download it again.')
   if path.stat().st_size > MAX_BYTES:
     raise DataError(f'{path} has over {MAX_BYTES} bytes; a CT slice is smaller.')
-  syntax, data = _parse(path, stop_before_pixels=True, specific_tags=TAGS)
+  meta, data = _parse(path, stop_before_pixels=True, specific_tags=TAGS)
   identity = ('SOPInstanceUID', 'SeriesInstanceUID', 'StudyInstanceUID', 'PatientID', 'Modality')
   instance = _floats(_texts(data, 'InstanceNumber'))
-  return Header(
+  header = Header(
     path,
     *(''.join(_texts(data, tag)[:1]).strip() for tag in identity),
     instance=instance[0] if len(instance) == 1 and math.isfinite(instance[0]) else math.inf,
     values=tuple((tag, _texts(data, tag)) for tag in TAGS[6:]),
-    syntax=syntax,
+    syntax=str(meta.get('TransferSyntaxUID', '')),
   )
+  # pydicom takes a file that ends anywhere between two tags for a short one.
+  is_index = meta.get('MediaStorageSOPClassUID') == uid.MediaStorageDirectoryStorage
+  if not (header.series_uid and header.modality) and not is_index:
+    raise DataError(
+      f'{path} names no series or modality, as a file that was cut off; download it again.'
+    )
+  return header
 
 
-def _parse(path: pathlib.Path, **options: Any) -> tuple[str, pydicom.Dataset]:
+def _parse(path: pathlib.Path, **options: Any) -> tuple[pydicom.Dataset, pydicom.Dataset]:
+  """The file's own group, and the dataset."""
   # The file's own group tells the transfer syntax before anything could be inflated.
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
-      syntax = str(read_file_meta_info(path).get('TransferSyntaxUID', ''))
-      if syntax == uid.DeflatedExplicitVRLittleEndian:
+      meta = read_file_meta_info(path)
+      if meta.get('TransferSyntaxUID') == uid.DeflatedExplicitVRLittleEndian:
         raise DataError(f'{path} is deflated; save it uncompressed, for example with gdcmconv -w.')
       data = pydicom.dcmread(path, **options)
       list(data)  # decodes the values, so that broken ones show here
@@ -102,7 +111,7 @@ def _parse(path: pathlib.Path, **options: Any) -> tuple[str, pydicom.Dataset]:
   except Exception as error:  # pydicom lets many kinds of errors of broken files through
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     raise DataError(f'{path} has a broken header ({reason}); download it again.') from error
-  return syntax, data
+  return meta, data
 
 
 def _texts(data: pydicom.Dataset, tag: str) -> tuple[str, ...]:

@@ -3,7 +3,12 @@ import zlib
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, JPEG2000Lossless
+from pydicom.uid import (
+  DeflatedExplicitVRLittleEndian,
+  ExplicitVRBigEndian,
+  ExplicitVRLittleEndian,
+  JPEG2000Lossless,
+)
 
 from multirater_jax.data.errors import DataError
 from tfds_builders.lidc_idri import dummy_data
@@ -49,7 +54,7 @@ def test_big_endian(write):
 
 
 @pytest.mark.parametrize('content', [b'', b'text', b'\0' * 128 + b'DICX', b'\x89PNG' * 100])
-def test_not_dicom(download, content):
+def test_not_dicom(download, content, caplog):
   path = download / 'b.dcm'
   path.write_bytes(content)
   with pytest.raises(DataError, match=r'b\.dcm is no DICOM file'):
@@ -57,6 +62,7 @@ def test_not_dicom(download, content):
   found = read_download([download])
   assert found.counts['files skipped: no DICOM'] == 1
   assert sum(map(len, found.series.values())) == 6
+  assert 'b.dcm is no DICOM file and is passed over' in caplog.text
 
 
 # D2, D3: cut off
@@ -78,6 +84,28 @@ def test_cut_header(write):
     path.write_bytes(content[:end])
     with pytest.raises(DataError, match=r'a\.dcm'):
       read_hounsfield(read_header(path))
+
+
+@pytest.mark.parametrize('end', [133, 200, 400, 460])
+def test_files_cut_off_are_never_passed_over_silently(download, end, caplog):
+  path = sorted(download.rglob('*.dcm'))[1]
+  path.write_bytes(path.read_bytes()[:end])
+  with pytest.raises(DataError, match=path.name):
+    read_download([download])
+  found = read_download([download], strict=False)
+  assert found.counts['files skipped: broken'] == 1
+  assert path.name in caplog.text
+
+
+def test_an_index_of_a_disk_is_another_file_not_a_broken_one(download):
+  meta = pydicom.dataset.FileMetaDataset()
+  meta.MediaStorageSOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
+  meta.MediaStorageSOPInstanceUID = '1.2.3'
+  meta.TransferSyntaxUID = ExplicitVRLittleEndian
+  index = pydicom.Dataset()
+  index.file_meta, index.FileSetID = meta, 'ARCHIVE'
+  pydicom.dcmwrite(download / 'DICOMDIR', index, enforce_file_format=True)
+  assert read_download([download]).counts['files of other modalities'] == 1
 
 
 def test_pixel_bytes_short(write):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from multirater_jax.data.errors import DataError
+from tfds_builders import parallel
 from tfds_builders.lidc_idri.annotations import Reading, read_annotations
 from tfds_builders.lidc_idri.dicom import Header, is_dicom, read_header
 from tfds_builders.lidc_idri.series import by_series
@@ -16,6 +17,7 @@ from tfds_builders.progress import follow
 
 _log = logging.getLogger(__name__)
 
+NO_DICOM = 'files skipped: no DICOM'
 ERRATUM = 'resubmitted'  # in a file's path: it replaces the other files of its series
 
 
@@ -59,18 +61,19 @@ def read_download(
   headers: list[Header] = []
   readings: dict[str, list[Reading]] = collections.defaultdict(list)
   files = list(files_below(roots))
-  for path in follow(files, 'files', len(files)):
+  read = follow(parallel.in_order(_index, files, chunk=64), 'files', len(files))
+  for path, found in zip(files, read, strict=True):
+    if found == NO_DICOM and path.suffix.lower() == '.dcm':  # a download cut off at its start
+      _log.warning('%s is no DICOM file and is passed over; download it again.', path)
     with tolerated(counts, 'files', strict):
-      if path.suffix.lower() == '.xml':
-        read = read_annotations(path)
-        if isinstance(read, Reading):
-          readings[read.series_uid].append(read)
-        else:
-          counts[f'xml skipped: {read.reason}'] += 1
-      elif is_dicom(path):
-        headers.append(read_header(path))
+      if isinstance(found, DataError):
+        raise found
+      if isinstance(found, Reading):
+        readings[found.series_uid].append(found)
+      elif isinstance(found, Header):
+        headers.append(found)
       else:
-        counts['files skipped: no DICOM'] += 1
+        counts[found] += 1
   picked = {}
   for key, found in readings.items():
     with tolerated(counts, 'series', strict):
@@ -80,6 +83,19 @@ def read_download(
   series = by_series(headers)
   counts['files of other modalities'] = len(headers) - sum(map(len, series.values()))
   return Download(series, picked, counts)
+
+
+def _index(path: pathlib.Path) -> Header | Reading | DataError | str:
+  """What a file holds: an image, annotations, something broken, or why it is passed over."""
+  try:
+    if path.suffix.lower() == '.xml':
+      read = read_annotations(path)
+      return read if isinstance(read, Reading) else f'xml skipped: {read.reason}'
+    if is_dicom(path):
+      return read_header(path)
+  except DataError as error:
+    return error
+  return NO_DICOM
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The records of one scan."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -51,6 +52,8 @@ def examples(scan: Scan, style: Style) -> Iterator[dict[str, Any]]:
   the style counts readers of the scan, the sessions that did not. A whole slice holds all nodules:
   slot k is session k. Sessions beyond the number of slots are left out.
   """
+  # Nodules share slices. What is kept belongs to this reading: a file may change until the next.
+  scan = scan._replace(pixels=functools.lru_cache(maxsize=64)(scan.pixels))
   return _slices(scan, style) if PRESETS[style.preset].size is None else _crops(scan, style)
 
 

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import json
 import logging
 import os
 import pathlib
@@ -12,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from jaxtyping import Float32
 
 from multirater_jax.data.errors import DataError
-from tfds_builders import record, sources
+from tfds_builders import parallel, record, sources
+from tfds_builders.counts import write as write_counts
 from tfds_builders.lidc_idri import counts as census
 from tfds_builders.lidc_idri.annotations import Reading
 from tfds_builders.lidc_idri.dicom import read_hounsfield
@@ -25,7 +26,6 @@ from tfds_builders.lidc_idri.overrides import Overrides, read_overrides
 from tfds_builders.lidc_idri.presets import PRESENCES, PRESETS, WINDOWS
 from tfds_builders.lidc_idri.series import Series, stack
 
-COUNTS = 'counts.json'
 WANTED = 'the folder of the LIDC-IDRI download'
 ADVICE = 'Download the collection from TCIA (images and annotations) and give its folder.'
 
@@ -144,6 +144,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version('1.0.0')
 
+  _split_generators = record.only_split
+
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
     return record.info(
@@ -161,10 +163,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       },
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    del dl_manager
-    return {record.SPLIT: self._generate_examples()}
-
   def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
     config = self.builder_config
     overrides = read_overrides(config.overrides)
@@ -172,9 +170,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       map(pathlib.Path, config.roots), chosen=overrides.files, strict=config.strict
     )
     counts: collections.Counter[str] = collections.Counter(download.counts)
-    for scan in scans(download, config, overrides, counts):
+    readers = (
+      (scan.label, functools.partial(examples, scan, config.style))
+      for scan in scans(download, config, overrides, counts)
+    )
+    for found in parallel.read(readers):
       with tolerated(counts, 'slices', config.strict):
-        for example in examples(scan, config.style):
+        for example in found:
           yield example['name'], example
           counts['records'] += 1
     _finish(counts, config, self.data_path)
@@ -231,10 +233,11 @@ def _scan(
       'scans with missing slices': int(series.gaps > 0),
     }
   )
-  pixels = functools.lru_cache(maxsize=64)(
-    lambda number: read_hounsfield(series.slices[number].header)
-  )
-  return Scan(label, series, nodules, reading.sessions, pixels)
+  return Scan(label, series, nodules, reading.sessions, functools.partial(_pixels, series))
+
+
+def _pixels(series: Series, number: int) -> Float32[np.ndarray, 'h w']:
+  return read_hounsfield(series.slices[number].header)
 
 
 def _finish(counts: collections.Counter[str], config: Config, folder: Any) -> None:
@@ -244,7 +247,7 @@ def _finish(counts: collections.Counter[str], config: Config, folder: Any) -> No
       f'{counts["series without annotations"]} have none, {counts["annotations without series"]} '
       f'annotation files have no series. {ADVICE}'
     )
-  pathlib.Path(folder, COUNTS).write_text(json.dumps(+counts, indent=2, sort_keys=True) + '\n')
+  write_counts(folder, counts)
 
 
 def entries(config: Config) -> Iterator[record.Entry]:

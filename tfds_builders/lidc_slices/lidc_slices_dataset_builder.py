@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from multirater_jax.data.errors import DataError
-from tfds_builders import images, record, sources
+from tfds_builders import faults, images, parallel, record, sources
 
 NUM_SLOTS = 4
 MAX_BYTES = 2**24  # of one PNG; a real one has 10 kB
@@ -98,21 +98,27 @@ def group(names: list[str]) -> Files:
       continue
     key = Slice(match['patient'], int(match['nodule']), int(match['slice']))
     kinds = files.setdefault(key, {})
-    if match['kind'] in kinds:
-      raise DataError(f'{name} and {kinds[match["kind"]]} are the same slice; keep one of them.')
-    kinds[match['kind']] = name
+    with faults.each():
+      if match['kind'] in kinds:
+        raise DataError(f'{name} and {kinds[match["kind"]]} are the same slice; keep one of them.')
+      kinds[match['kind']] = name
   wanted = {'images', *(f'mask-{slot}' for slot in range(NUM_SLOTS))}
+  whole = {}
   for key, kinds in files.items():
-    if set(kinds) != wanted:
-      odd = ', '.join(sorted(wanted ^ set(kinds)))
-      raise DataError(f'{key.name} lacks or has too many of {odd}; unpack the set again.')
-  return files
+    with faults.each():
+      if set(kinds) != wanted:
+        odd = ', '.join(sorted(wanted ^ set(kinds)))
+        raise DataError(f'{key.name} lacks or has too many of {odd}; unpack the set again.')
+      whole[key] = kinds
+  return whole
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
   """One record a slice, one case a patient, four mask slots without identity."""
 
   VERSION = tfds.core.Version('1.0.0')
+
+  _split_generators = record.only_split
 
   def _info(self) -> tfds.core.DatasetInfo:
     return record.info(
@@ -124,14 +130,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       options={'min_raters': self.builder_config.min_raters},
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    del dl_manager
-    return {record.SPLIT: self._generate_examples()}
-
   def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, read in entries(self.builder_config):
-      for example in read():
-        yield name, record.encode(**example)
+    for found in parallel.read(entries(self.builder_config), chunk=32):
+      for example in found:
+        yield example['name'], record.encode(**example)
 
 
 def entries(config: Config) -> Iterator[record.Entry]:
@@ -139,11 +141,13 @@ def entries(config: Config) -> Iterator[record.Entry]:
   path = pathlib.Path(config.path)
   if path.is_dir():
     names = [file.relative_to(path).as_posix() for file in path.glob('*/nodule-*/*/*.png')]
-    yield from _entries(group(names), lambda name: (path / name).read_bytes(), config)
+    yield from _entries(group(names), functools.partial(_file, path), config)
     return
-  with zipfile.ZipFile(path) as archive:
-    content = functools.partial(_member, archive)
-    yield from _entries(group(archive.namelist()), content, config)
+  try:
+    yield from _entries(group(_archive(path).namelist()), functools.partial(_member, path), config)
+  finally:
+    _archive(path).close()
+    _archive.cache_clear()
 
 
 def _entries(
@@ -172,7 +176,18 @@ def _examples(
     }
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+def _file(path: pathlib.Path, name: str) -> bytes:
+  return (path / name).read_bytes()
+
+
+@functools.cache
+def _archive(path: pathlib.Path) -> zipfile.ZipFile:
+  """The open archive, once a process."""
+  return zipfile.ZipFile(path)
+
+
+def _member(path: pathlib.Path, name: str) -> bytes:
+  archive = _archive(path)
   if archive.getinfo(name).file_size > MAX_BYTES:
     raise DataError(f'{name} in {archive.filename} is too large for a slice.')
   try:

@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 from multirater_jax.data.errors import DataError
-from tfds_builders import images, sources
+from tfds_builders import faults, images, sources
 
 SEQUENCES = ('t1', 't1c', 't2')
 RATERS = ('a1', 'a2', 'a3', 'a4')
@@ -47,9 +47,10 @@ def find_scans(root: Path, training: str) -> list[Scan]:
   for name, folder in parts.items():
     part = name.removesuffix('_2d')
     for scan in (*_hdf5(folder, part), *_nifti(folder, part)):
-      if scan.name in scans:
-        raise DataError(f'{scans[scan.name].file} and {scan.file} are both {scan.name}.')
-      scans[scan.name] = scan
+      with faults.each():
+        if scan.name in scans:
+          raise DataError(f'{scans[scan.name].file} and {scan.file} are both {scan.name}.')
+        scans[scan.name] = scan
   if not scans:
     where = sources.contents(root) if root.is_dir() else 'it is a file'
     raise DataError(f'{WANTED} was looked for in {root} ({where}). {ADVICE}')
@@ -75,11 +76,16 @@ def _nifti(folder: Path, part: str) -> list[Scan]:
     role = _role(images.stem(file)) if images.suffix(file) in images.NIFTI else ''
     if not role:
       continue
-    roles = by_folder.setdefault(file.parent, {})
-    if role in roles:
-      raise DataError(f'{roles[role]} and {file} are both {role}; give every patient a folder.')
-    roles[role] = file
-  return [_scan(folder, part, place, roles) for place, roles in by_folder.items()]
+    with faults.each():
+      roles = by_folder.setdefault(file.parent, {})
+      if role in roles:
+        raise DataError(f'{roles[role]} and {file} are both {role}; give every patient a folder.')
+      roles[role] = file
+  scans = []
+  for place, roles in by_folder.items():
+    with faults.each():
+      scans.append(_scan(folder, part, place, roles))
+  return scans
 
 
 def _role(stem: str) -> str:

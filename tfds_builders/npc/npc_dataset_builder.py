@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from multirater_jax.data.errors import DataError
-from tfds_builders import record, sources
+from tfds_builders import parallel, record, sources
 from tfds_builders.npc.layout import ADVICE, RATERS, SEQUENCES, WANTED, Scan, find_scans
 from tfds_builders.npc.slices import INTENSITIES, PRESETS, examples
 
@@ -81,6 +81,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version('1.0.0')
 
+  _split_generators = record.only_split
+
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
     return record.info(
@@ -95,14 +97,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       options={key: getattr(config, key) for key in ('preset', 'size', 'training', 'intensity')},
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    del dl_manager
-    return {record.SPLIT: self._generate_examples()}
-
   def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
-    config = self.builder_config
-    for _, read in entries(config):
-      for example in read():
+    for found in parallel.read(entries(self.builder_config)):
+      for example in found:
         yield example['name'], record.encode(**example)
 
 

@@ -23,7 +23,7 @@ class Arrays(NamedTuple):
 
   image: Float32[np.ndarray, 'd h w c']
   masks: UInt8[np.ndarray, 'r d h w']
-  annotated: Bool[np.ndarray, 'r']
+  annotated: Bool[np.ndarray, ' r']
   spacing: tuple[float, float] | None
 
 

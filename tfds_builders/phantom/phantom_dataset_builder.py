@@ -1,6 +1,7 @@
 """The phantom: simulated lung nodules outlined by raters of known style."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import tensorflow_datasets as tfds
 from multirater_jax.data import phantom
 from multirater_jax.data.errors import DataError
 from multirater_jax.data.phantom.shapes import pixel_spacing
-from tfds_builders import record
+from tfds_builders import parallel, record
 
 MAX_IMAGES = 1_000_000  # seeds of scenes kept for one seed of a set, so that sets share no scene
 SIZES = (16, 1024)
@@ -71,6 +72,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES = {'1.0.0': 'First version; any change of an image or a mask raises it.'}  # noqa: RUF012
 
+  _split_generators = record.only_split
+
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
     return record.info(
@@ -82,28 +85,29 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       options={field: getattr(config, field) for field in Config.__annotations__},
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    del dl_manager
-    return {record.SPLIT: self._generate_examples()}
-
   def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
     config = self.builder_config
-    styles = phantom.make_styles(config.num_raters)
-    spacing = pixel_spacing(config.size)
-    for index in range(config.num_images):
-      scene = phantom.scene(config.seed * MAX_IMAGES + index, config.size)
-      masks, annotated = phantom.annotate_all(
-        scene.nodule, scene.seed, styles, missing=config.missing
-      )
-      name = phantom.scene_name(scene.seed)
-      yield (
-        name,
-        record.encode(
-          image=scene.image[..., None],
-          masks=masks,
-          annotated=annotated,
-          case=f'case-{index // config.images_per_case:06d}',
-          name=name,
-          spacing=(spacing, spacing),
-        ),
-      )
+    draw = functools.partial(
+      _example,
+      **{key: getattr(config, key) for key in Config.__annotations__ if key != 'num_images'},
+    )
+    for example in parallel.in_order(draw, range(config.num_images), chunk=16):
+      yield example['name'], example
+
+
+def _example(
+  index: int, *, size: int, num_raters: int, seed: int, images_per_case: int, missing: float
+) -> dict[str, Any]:
+  """Record ``index`` of a set."""
+  scene = phantom.scene(seed * MAX_IMAGES + index, size)
+  styles = phantom.make_styles(num_raters)
+  masks, annotated = phantom.annotate_all(scene.nodule, scene.seed, styles, missing=missing)
+  spacing = pixel_spacing(size)
+  return record.encode(
+    image=scene.image[..., None],
+    masks=masks,
+    annotated=annotated,
+    case=f'case-{index // images_per_case:06d}',
+    name=phantom.scene_name(scene.seed),
+    spacing=(spacing, spacing),
+  )

@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 from multirater_jax.data.errors import DataError
-from tfds_builders import images, sources
+from tfds_builders import faults, images, sources
 
 WANTED = 'a folder with <data set>/<part>/case*/image.nii.gz and task*_seg*.nii.gz'
 ADVICE = 'Unpack the archives of the challenge and give the folder above them.'
@@ -57,14 +57,11 @@ def find_entries(root: pathlib.Path, task: Task) -> list[Entry]:
     if part is None:
       continue
     name = f'{part}/{folder.name}'
-    files = [file for file in sorted(folder.iterdir()) if images.suffix(file) in images.NIFTI]
-    shown = [file for file in files if images.stem(file) == 'image']
-    if len(shown) != 1:
-      raise DataError(f'{folder} holds {len(shown)} files image.nii.gz; one is needed.')
-    if name in entries:
-      raise DataError(f'{entries[name].image.parent} and {folder} are both {name}; keep one.')
-    case = f'{part}/{folder.name.split("-")[0]}'
-    entries[name] = Entry(name, case, shown[0], _masks(files, task.number))
+    with faults.each():
+      entry = _entry(name, folder, task)
+      if name in entries:
+        raise DataError(f'{entries[name].image.parent} and {folder} are both {name}; keep one.')
+      entries[name] = entry
   if not any(entry.masks for entry in entries.values()):
     where = sources.contents(root) if root.is_dir() else 'it is a file'
     raise DataError(
@@ -72,6 +69,14 @@ def find_entries(root: pathlib.Path, task: Task) -> list[Entry]:
       f'{ADVICE}'
     )
   return list(entries.values())
+
+
+def _entry(name: str, folder: pathlib.Path, task: Task) -> Entry:
+  files = [file for file in sorted(folder.iterdir()) if images.suffix(file) in images.NIFTI]
+  shown = [file for file in files if images.stem(file) == 'image']
+  if len(shown) != 1:
+    raise DataError(f'{folder} holds {len(shown)} files image.nii.gz; one is needed.')
+  return Entry(name, name.partition('-')[0], shown[0], _masks(files, task.number))
 
 
 def _part(folder: pathlib.Path, root: pathlib.Path, wanted: str) -> str | None:
@@ -97,7 +102,8 @@ def _masks(files: list[pathlib.Path], task: int) -> dict[int, pathlib.Path]:
     match = _MASK.fullmatch(images.stem(file).lower())
     if not match or int(match[1]) != task:
       continue
-    if int(match[2]) in masks:
-      raise DataError(f'{masks[int(match[2])]} and {file} are one rater; keep one of them.')
-    masks[int(match[2])] = file
+    with faults.each():
+      if int(match[2]) in masks:
+        raise DataError(f'{masks[int(match[2])]} and {file} are one rater; keep one of them.')
+      masks[int(match[2])] = file
   return masks

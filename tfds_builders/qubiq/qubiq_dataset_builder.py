@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import json
 import logging
 import os
 import pathlib
@@ -14,11 +13,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from multirater_jax.data.errors import DataError
-from tfds_builders import images, record, sources
+from tfds_builders import counts, images, parallel, record, sources
 from tfds_builders.qubiq.layout import ADVICE, TASKS, WANTED, Entry, Task, find_entries
 
 GEOMETRIES = ('strict', 'shape')
-COUNTS = 'counts.json'
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +66,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version('1.0.0')
 
+  _split_generators = record.only_split
+
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
     return record.info(
@@ -80,26 +80,23 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       options={'task': config.task, 'geometry': config.geometry},
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    del dl_manager
-    return {record.SPLIT: self._generate_examples()}
-
   def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
     config = self.builder_config
-    task, entries = TASKS[config.task], config.find()
-    slots = _slots(entries)
-    counts = collections.Counter(
-      {'cases without a mask, left out': sum(not entry.masks for entry in entries)}
+    raters = [len(entry.masks) for entry in config.find()]
+    counted = collections.Counter(
+      {
+        'cases': sum(map(bool, raters)),
+        'cases without a mask, left out': raters.count(0),
+        'cases that not every rater marked': sum(
+          0 < n < len(self.info.metadata['raters']) for n in raters
+        ),
+      }
     )
-    for entry in entries:
-      for example in examples(entry, task, slots, config.geometry) if entry.masks else ():
+    for found in parallel.read(entries(config)):
+      for example in found:
         yield example['name'], record.encode(**example)
-        counts['records'] += 1
-      counts['cases'] += bool(entry.masks)
-      counts['cases that not every rater marked'] += 0 < len(entry.masks) < len(slots)
-    _compare(config.task, counts['cases'], len(slots))
-    text = json.dumps(+counts, indent=2, sort_keys=True) + '\n'
-    pathlib.Path(self.data_path, COUNTS).write_text(text)
+        counted['records'] += 1
+    counts.write(self.data_path, counted)
 
 
 def _compare(name: str, cases: int, raters: int) -> None:

@@ -99,7 +99,7 @@ def _largest_part(inside: Bool[np.ndarray, 'h w']) -> UInt8[np.ndarray, 'h w']:
 
 def annotate_all(
   nodule: Nodule, seed: int, styles: Sequence[RaterStyle], *, missing: float = 0.0
-) -> tuple[UInt8[np.ndarray, 'r h w'], Bool[np.ndarray, 'r']]:
+) -> tuple[UInt8[np.ndarray, 'r h w'], Bool[np.ndarray, ' r']]:
   """The recorded annotations of scene ``seed``: masks, and which raters looked at it.
 
   ``missing`` is the probability that a rater was never shown the image (mask 0, not annotated);

@@ -31,7 +31,7 @@ def soft_step(distance: Plane, width: float) -> Plane:
 
 
 def tube_distance(
-  points: Float32[np.ndarray, 'p 2'], radii: Float32[np.ndarray, 'p'], size: int
+  points: Float32[np.ndarray, 'p 2'], radii: Float32[np.ndarray, ' p'], size: int
 ) -> Plane:
   """Signed distance to a union of discs (positive inside), a cheap stand-in for curved tubes."""
   rows, columns = pixel_grid(size)
