@@ -22,7 +22,7 @@ class PlainCase(NamedTuple):
   name: str
   samples: Float[np.ndarray, 's ...']
   masks: Integer[np.ndarray, 'r ...']
-  annotated: Bool[np.ndarray, 'r']
+  annotated: Bool[np.ndarray, ' r']
   personalized: Float[np.ndarray, 'r ...'] | None
   spacing: Spacing
 

@@ -17,10 +17,10 @@ from multirater_jax.metrics.overlap import LevelCounts, PairCounts
 class Ged(NamedTuple):
   """Generalized energy distance and its three components."""
 
-  value: Float[Array, 'b']
-  cross: Float[Array, 'b']
-  samples: Float[Array, 'b']
-  raters: Float[Array, 'b']
+  value: Float[Array, ' b']
+  cross: Float[Array, ' b']
+  samples: Float[Array, ' b']
+  raters: Float[Array, ' b']
 
 
 def present_raters(pairs: PairCounts) -> Bool[Array, 'b r']:
@@ -81,7 +81,7 @@ def ged(pairs: PairCounts, *, empty_distance: float = 0.0) -> Ged:
   return Ged(2 * cross - samples - raters, cross, samples, raters)
 
 
-def ged_unbiased(pairs: PairCounts, *, empty_distance: float = 0.0) -> Float[Array, 'b']:
+def ged_unbiased(pairs: PairCounts, *, empty_distance: float = 0.0) -> Float[Array, ' b']:
   """The U-statistic: pairs of a mask with itself do not enter; may be negative.
 
   Its mean does not depend on the number of samples. NaN with fewer than two samples or raters.
@@ -103,7 +103,7 @@ def _distances(
   )
 
 
-def dice_soft(levels: LevelCounts) -> Float[Array, 'b']:
+def dice_soft(levels: LevelCounts) -> Float[Array, ' b']:
   """Dice of mean probability against mean mask above .1 .3 .5 .7 .9, mean over the thresholds.
 
   Strict comparison on both sides; both empty at a threshold, or nothing annotated: 1.
@@ -114,19 +114,19 @@ def dice_soft(levels: LevelCounts) -> Float[Array, 'b']:
   return dice(levels.both, levels.samples, levels.raters)[..., 1:].mean((1, 2))
 
 
-def dice_max_samples(pairs: PairCounts) -> Float[Array, 'b']:
+def dice_max_samples(pairs: PairCounts) -> Float[Array, ' b']:
   """Mean over samples of the best rater: is every sample plausible?"""
   present = present_raters(pairs)
   best = jnp.where(present[:, None], cross_dice(pairs), -jnp.inf).max(2).mean(1)
   return jnp.where(present.any(1), best, jnp.nan)
 
 
-def dice_max_raters(pairs: PairCounts) -> Float[Array, 'b']:
+def dice_max_raters(pairs: PairCounts) -> Float[Array, ' b']:
   """Mean over raters of the best sample: is every rater covered?"""
   return _mean(cross_dice(pairs).max(1), present_raters(pairs))
 
 
-def ci_score(pairs: PairCounts, votes: LevelCounts) -> Float[Array, 'b']:
+def ci_score(pairs: PairCounts, votes: LevelCounts) -> Float[Array, ' b']:
   """Collective insight: 3 S D A / (S + D + A), in [0, 1]; 0 if all three are 0.
 
   S: sensitivity of the union of the samples for the union of the masks (no mask: 1).
@@ -144,7 +144,7 @@ def ci_score(pairs: PairCounts, votes: LevelCounts) -> Float[Array, 'b']:
   return jnp.where(present_raters(pairs).any(1), score, jnp.nan)
 
 
-def diversity_agreement(pairs: PairCounts) -> Float[Array, 'b']:
+def diversity_agreement(pairs: PairCounts) -> Float[Array, ' b']:
   """Do samples differ from each other as little and as much as raters do? In [0, 1].
 
   A = 1 - (|dVmin| + |dVmax|) / 2, where dVmin and dVmax compare the smallest and largest pair
@@ -174,7 +174,7 @@ def _pair_variance(
 
 def _range(
   matrix: Float[Array, 'b n n'], present: Bool[Array, 'b n n']
-) -> tuple[Float[Array, 'b'], Float[Array, 'b']]:
+) -> tuple[Float[Array, ' b'], Float[Array, ' b']]:
   """Smallest and largest entry off the diagonal, 0 if there is none."""
   mask = present & ~jnp.eye(matrix.shape[1], dtype=bool)
   some = mask.any((1, 2))
@@ -214,7 +214,7 @@ def area_bias(pairs: PairCounts) -> Float[Array, 'b r']:
   return jnp.where(present_raters(pairs), bias.mean(1), jnp.nan)
 
 
-def empty_share(pairs: PairCounts) -> tuple[Float[Array, 'b'], Float[Array, 'b']]:
+def empty_share(pairs: PairCounts) -> tuple[Float[Array, ' b'], Float[Array, ' b']]:
   """Fractions of empty masks among raters (p_e) and samples (q_e), mean over foreground classes.
 
   Two classes: GED with distance 1 for two empty masks = standard GED - (p_e - q_e)^2, as long as
@@ -230,7 +230,7 @@ def _rater_areas(pairs: PairCounts) -> Float[Array, 'b f 1 r']:
   return jnp.diagonal(pairs.raters, axis1=2, axis2=3)[:, :, None]
 
 
-def _mean(values: Float[Array, 'b ...'], mask: Bool[Array, '...']) -> Float[Array, 'b']:
+def _mean(values: Float[Array, 'b ...'], mask: Bool[Array, '...']) -> Float[Array, ' b']:
   """Mean over all axes but the first where ``mask``; NaN where it is nowhere true."""
   axes = tuple(range(1, values.ndim))
   mask = jnp.broadcast_to(mask, values.shape)

@@ -27,8 +27,8 @@ class Difference(NamedTuple):
 
 
 def interval(
-  values: Float[np.ndarray, 'u'],
-  cases: Shaped[np.ndarray, 'u'],
+  values: Float[np.ndarray, ' u'],
+  cases: Shaped[np.ndarray, ' u'],
   *,
   num_resamples: int = 2000,
   level: float = 0.95,
@@ -57,8 +57,8 @@ def interval(
 
 
 def intervals(
-  columns: Mapping[str, Float[np.ndarray, 'u']],
-  cases: Shaped[np.ndarray, 'u'],
+  columns: Mapping[str, Float[np.ndarray, ' u']],
+  cases: Shaped[np.ndarray, ' u'],
   *,
   num_resamples: int = 2000,
   seed: int = 0,
@@ -71,9 +71,9 @@ def intervals(
 
 
 def paired_difference(
-  a: Float[np.ndarray, '_'],
-  b: Float[np.ndarray, '_'],
-  cases: Shaped[np.ndarray, '_'],
+  a: Float[np.ndarray, ' _'],
+  b: Float[np.ndarray, ' _'],
+  cases: Shaped[np.ndarray, ' _'],
   *,
   num_resamples: int = 10_000,
   seed: int = 0,
@@ -106,8 +106,8 @@ def paired_difference(
 
 
 def _by_case(
-  values: Float[np.ndarray, 'u'], cases: Shaped[np.ndarray, 'u']
-) -> tuple[Float[np.ndarray, 'c'], Integer[np.ndarray, 'c']]:
+  values: Float[np.ndarray, ' u'], cases: Shaped[np.ndarray, ' u']
+) -> tuple[Float[np.ndarray, ' c'], Integer[np.ndarray, ' c']]:
   """Sum and number of the defined values of each case that has any."""
   values = np.asarray(values, np.float64)
   defined = ~np.isnan(values)

@@ -58,7 +58,7 @@ def rater_scores(columns: dict[str, np.ndarray], num_raters: int) -> dict[str, n
 
 
 def mean_field(
-  rngs: Key[Array, 'b'] | Shaped[Array, 'b ...'],
+  rngs: Key[Array, ' b'] | Shaped[Array, 'b ...'],
   masks: Shaped[Numeric, 'b r h w'],
   annotated: Bool[Numeric, 'b r'],
   num_samples: int,

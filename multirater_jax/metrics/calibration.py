@@ -32,10 +32,10 @@ class CalibrationCounts(NamedTuple):
 class Reliability(NamedTuple):
   """A reliability curve; empty bins hold NaN."""
 
-  edges: Float[np.ndarray, 'm']
-  confidence: Float[np.ndarray, 'n']
-  frequency: Float[np.ndarray, 'n']
-  count: Float[np.ndarray, 'n']
+  edges: Float[np.ndarray, ' m']
+  confidence: Float[np.ndarray, ' n']
+  frequency: Float[np.ndarray, ' n']
+  count: Float[np.ndarray, ' n']
 
 
 def count_calibration(
@@ -75,13 +75,13 @@ def _fine_bin(consensus: Float[Array, '...']) -> Integer[Array, '...']:
 def _histogram(
   index: Integer[Array, 'b f p'], lanes: Float[Array, 'b f l p']
 ) -> Float[Array, 'b f l n']:
-  def one(index: Integer[Array, 'p'], lanes: Float[Array, 'l p']) -> Float[Array, 'l n']:
+  def one(index: Integer[Array, ' p'], lanes: Float[Array, 'l p']) -> Float[Array, 'l n']:
     return jax.ops.segment_sum(lanes.T, index, FINE_BINS).T
 
   return jax.vmap(jax.vmap(one))(index, lanes)
 
 
-def ece(counts: CalibrationCounts, bins: int = BINS) -> Float[Array, 'b']:
+def ece(counts: CalibrationCounts, bins: int = BINS) -> Float[Array, ' b']:
   """Expected calibration error of the consensus, mean over foreground classes.
 
   ECE = sum_m n_m / n |conf_m - freq_m| over ``bins`` equal bins (a divisor of 100) and all
@@ -94,7 +94,7 @@ def ece(counts: CalibrationCounts, bins: int = BINS) -> Float[Array, 'b']:
   return _divide(gap, counts.pixels.sum(-1)).mean(-1)
 
 
-def adaptive_ece(counts: CalibrationCounts, bins: int = BINS) -> Float[Array, 'b']:
+def adaptive_ece(counts: CalibrationCounts, bins: int = BINS) -> Float[Array, ' b']:
   """Calibration error over bins of (nearly) equal mass, mean over foreground classes.
 
   A fine bin is never split: it joins the equal-mass bin in which its middle pixel falls, so the
@@ -110,7 +110,7 @@ def adaptive_ece(counts: CalibrationCounts, bins: int = BINS) -> Float[Array, 'b
   return _divide(jnp.abs(gap).sum(-1), total[..., 0]).mean(-1)
 
 
-def brier(counts: CalibrationCounts) -> Float[Array, 'b']:
+def brier(counts: CalibrationCounts) -> Float[Array, ' b']:
   """Mean squared distance of the consensus from the vote fraction, mean over foreground classes.
 
   Source: Brier 1950, with the vote fraction as the observed frequency.

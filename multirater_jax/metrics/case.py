@@ -20,7 +20,7 @@ class Case(NamedTuple):
 
   probs: Float[np.ndarray, 's d h w k']
   masks: Integer[np.ndarray, 'r d h w']
-  annotated: Bool[np.ndarray, 'r']
+  annotated: Bool[np.ndarray, ' r']
   personalized: Float[np.ndarray, 'r d h w k'] | None
 
 
@@ -104,7 +104,7 @@ def _check_masks(masks: Plain, num_classes: int) -> Integer[np.ndarray, '...']:
   return values
 
 
-def _check_annotated(annotated: ArrayLike | None, num_raters: int) -> Bool[np.ndarray, 'r']:
+def _check_annotated(annotated: ArrayLike | None, num_raters: int) -> Bool[np.ndarray, ' r']:
   if annotated is None:
     return np.ones(num_raters, bool)
   annotated = np.asarray(annotated)
@@ -123,7 +123,7 @@ _count = jax.jit(count)
 def count_case(
   probs: Float[np.ndarray, 's d h w k'],
   masks: Integer[np.ndarray, 'r d h w'],
-  annotated: Bool[np.ndarray, 'r'],
+  annotated: Bool[np.ndarray, ' r'],
 ) -> Counts:
   """Counts of one unit (host, float64), some slices at a time."""
   s, depth, h, w, k = probs.shape

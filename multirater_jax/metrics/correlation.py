@@ -52,7 +52,7 @@ def _sum(values: Float[Array, 'b r p']) -> Float[Array, 'b r n']:
   return padded.reshape(*values.shape[:2], BLOCKS, -1).sum(-1)
 
 
-def ncc(counts: CorrelationCounts) -> Float[np.ndarray, 'b']:
+def ncc(counts: CorrelationCounts) -> Float[np.ndarray, ' b']:
   """Mean over raters of the correlation between uncertainty and that rater's error.
 
   NCC_r = cov(a, b_r) / sqrt(var(a) var(b_r)). 1 is best. 0 where one of the maps is constant: it

@@ -10,7 +10,7 @@ Scores = Float[np.ndarray, 'b s r']
 Present = Bool[np.ndarray, 'b r']
 
 
-def dice_match(dice: Scores, present: Present) -> Float[np.ndarray, 'b']:
+def dice_match(dice: Scores, present: Present) -> Float[np.ndarray, ' b']:
   """Mean Dice of the best one-to-one assignment of samples to raters.
 
   With at least as many samples as raters every rater gets a sample of its own; with fewer, only
@@ -21,7 +21,7 @@ def dice_match(dice: Scores, present: Present) -> Float[np.ndarray, 'b']:
   return _each(_match, dice, present)
 
 
-def hm_iou(iou: Scores, present: Present) -> Float[np.ndarray, 'b']:
+def hm_iou(iou: Scores, present: Present) -> Float[np.ndarray, ' b']:
   """Hungarian-matched IoU: both sides repeated to the least common multiple of their numbers.
 
   Every mask then counts equally on its side whatever the numbers are. NaN if nobody drew.
@@ -31,7 +31,7 @@ def hm_iou(iou: Scores, present: Present) -> Float[np.ndarray, 'b']:
   return _each(_match_repeated, iou, present)
 
 
-def _each(match, scores: Scores, present: Present) -> Float[np.ndarray, 'b']:
+def _each(match, scores: Scores, present: Present) -> Float[np.ndarray, ' b']:
   rows = zip(np.asarray(scores, np.float64), present, strict=True)
   return np.array([match(row[:, drew]) if drew.any() else np.nan for row, drew in rows])
 

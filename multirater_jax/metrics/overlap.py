@@ -33,7 +33,7 @@ class PairCounts(NamedTuple):
   raters: Float[Numeric, 'b f r r']
   raters_area: Float[Numeric, 'b f r r']  # area of the first on the pixels the second annotated
   pixels: Float[Numeric, 'b r r']  # pixels both raters annotated
-  extent: Float[Numeric, 'b']  # pixels anybody annotated
+  extent: Float[Numeric, ' b']  # pixels anybody annotated
 
 
 class LevelCounts(NamedTuple):
@@ -129,7 +129,7 @@ def _count_pairs(
 def _count_levels(
   samples: Float[Array, 'b f p'],
   raters: Float[Array, 'b f p'],
-  numbers: tuple[int, Float[Array, 'b']],
+  numbers: tuple[int, Float[Array, ' b']],
   weight: Float[Array, 'b p'],
 ) -> LevelCounts:
   """From sums over samples and over raters, and how many of each there are."""
@@ -149,7 +149,7 @@ def add(a: Counts, b: Counts) -> Counts:
   return jax.tree.map(operator.add, a, b)
 
 
-def add_to_units(counts: Counts, unit: Integer[np.ndarray, 'b'], num_units: int) -> Counts:
+def add_to_units(counts: Counts, unit: Integer[np.ndarray, ' b'], num_units: int) -> Counts:
   """Sum the rows of each unit on the host, in float64; ``unit`` numbers rows from 0."""
 
   def total(leaf: Numeric) -> np.ndarray:

@@ -29,7 +29,7 @@ class SurfaceScores(NamedTuple):
 
 def surface_distances(
   a: Mask, b: Mask, spacing: Spacing = None
-) -> tuple[Float[np.ndarray, 'p'], Float[np.ndarray, 'q']]:
+) -> tuple[Float[np.ndarray, ' p'], Float[np.ndarray, ' q']]:
   """Distance of every surface pixel of one mask to the surface of the other, both ways.
 
   Both masks must be non-empty.
@@ -72,8 +72,8 @@ def surface_scores(
 
 def unit_surface_scores(
   outputs: Integer[np.ndarray, '#r *n'],
-  masks: Integer[np.ndarray, 'r *n'],
-  annotated: Bool[np.ndarray, 'r'],
+  masks: Integer[np.ndarray, ' r *n'],
+  annotated: Bool[np.ndarray, ' r'],
   spacing: Spacing = None,
   *,
   num_classes: int = 2,

@@ -210,6 +210,6 @@ def _stem(weight: Float[np.ndarray, 'o 3 h w'], channels: int) -> Float[np.ndarr
   return kernel[:, :, np.arange(channels) % 3] * (3 / channels)
 
 
-def _affine(tensors: dict[str, np.ndarray], name: str) -> dict[str, Float[np.ndarray, 'c']]:
+def _affine(tensors: dict[str, np.ndarray], name: str) -> dict[str, Float[np.ndarray, ' c']]:
   scale = tensors[f'{name}.weight'] / np.sqrt(tensors[f'{name}.running_var'] + EPSILON)
   return {'scale': scale, 'bias': tensors[f'{name}.bias'] - tensors[f'{name}.running_mean'] * scale}

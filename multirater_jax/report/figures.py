@@ -3,6 +3,7 @@
 import math
 import textwrap
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
 
 import matplotlib
@@ -129,27 +130,45 @@ def _train_line(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
 
 def score_intervals(summary: dict, name: str) -> bytes:
   """Mean and 95 % interval of every row for one score."""
-  rows = [
-    row for group in scores.split_rows(summary) for row in group
-    if math.isfinite(scores.mean(row, name))
-  ]  # fmt: skip
-  looks = styles(summary)
+  rows = _rows_with(summary, name)
+  return draw(lambda axes: _paint_intervals(axes, summary, name), 4.0, 0.85 + 0.36 * len(rows))
 
-  def paint(axes: Axes) -> None:
-    for place, row in enumerate(rows):
-      bound = row.get('kind') == 'bound'
-      color = looks[str(row.get('label'))]['color']
-      center = scores.mean(row, name)
-      low, high = (end if math.isfinite(end) else center for end in scores.interval(row, name))
-      axes.hlines(place, low, high, color=color, linewidth=2.2)
-      axes.plot(center, place, 'D' if bound else 'o', color=color, mfc='white' if bound else color)
-    axes.set_yticks(range(len(rows)), [wrap(row.get('label')) for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.locator_params(axis='x', nbins=5)
-    described = scores.column(name)
-    axes.set_title(f'{described.heading} {scores.ARROWS[described.better]}')
 
-  return draw(paint, 4.0, 0.85 + 0.36 * len(rows))
+def comparison(summary: dict, names: Sequence[str]) -> bytes:
+  """Means and 95 % intervals of several scores side by side."""
+  names = [name for name in names if _rows_with(summary, name)]
+  across = min(len(names), 3)
+  down = -(-len(names) // across)
+  height = 0.85 + 0.3 * max(len(_rows_with(summary, name)) for name in names)
+  with matplotlib.rc_context(CHART):
+    figure = Figure(figsize=(4.0 * across, height * down), layout='constrained')
+    places = figure.subplots(down, across, squeeze=False).ravel()
+    for axes, name in zip(places, names, strict=False):
+      _paint_intervals(axes, summary, name)
+    for axes in places[len(names) :]:
+      axes.set_axis_off()
+    return png(figure)
+
+
+def _rows_with(summary: dict, name: str) -> list[dict]:
+  groups = scores.split_rows(summary)
+  return [row for group in groups for row in group if math.isfinite(scores.mean(row, name))]
+
+
+def _paint_intervals(axes: Axes, summary: dict, name: str) -> None:
+  rows, looks = _rows_with(summary, name), styles(summary)
+  for place, row in enumerate(rows):
+    bound = row.get('kind') == 'bound'
+    color = looks[str(row.get('label'))]['color']
+    center = scores.mean(row, name)
+    low, high = (end if math.isfinite(end) else center for end in scores.interval(row, name))
+    axes.hlines(place, low, high, color=color, linewidth=2.2)
+    axes.plot(center, place, 'D' if bound else 'o', color=color, mfc='white' if bound else color)
+  axes.set_yticks(range(len(rows)), [wrap(row.get('label')) for row in rows])
+  axes.set_ylim(len(rows) - 0.4, -0.6)
+  axes.locator_params(axis='x', nbins=5)
+  described = scores.column(name)
+  axes.set_title(f'{described.heading} {scores.ARROWS[described.better]}')
 
 
 def distribution(cases: dict, name: str, looks: dict) -> bytes:

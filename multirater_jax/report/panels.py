@@ -63,7 +63,9 @@ def _agreement(one: dict, picture: np.ndarray, raters: list[str]) -> list[Tile]:
   return tiles
 
 
-def rater_lines(masks: Num[np.ndarray, 'r h w'], annotated: Bool[np.ndarray, 'r']) -> list[Contour]:
+def rater_lines(
+  masks: Num[np.ndarray, 'r h w'], annotated: Bool[np.ndarray, ' r']
+) -> list[Contour]:
   """Contours of all raters who drew; a rater below shows beside the one above."""
   drawn = np.flatnonzero(annotated)
   step = min(0.7, 2 / max(len(drawn), 2))

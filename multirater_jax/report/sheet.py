@@ -26,7 +26,7 @@ class Shown(NamedTuple):
   title: str
   image: Float[np.ndarray, 'h w c']  # intensities 0 to 1
   masks: Num[np.ndarray, 'r h w']
-  annotated: Bool[np.ndarray, 'r']
+  annotated: Bool[np.ndarray, ' r']
 
 
 def write_sheet(
