@@ -7,6 +7,9 @@ from absl import app, flags, logging
 
 from multirater_jax.data.errors import DataError
 
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run, or of what is written.')
+SEED = flags.DEFINE_integer('seed', 0, 'Of what the command draws.', lower_bound=0)
+
 
 def parse_flags(
   argv: Sequence[str], check: Callable[[Sequence[str]], None] = lambda _: None

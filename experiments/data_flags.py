@@ -8,6 +8,7 @@ from absl import flags
 from multirater_jax.data.errors import DataError
 from tfds_builders import BUILDERS
 
+DATA_DIR = flags.DEFINE_string('data_dir', 'data_cache', 'Where prepared sets lie.')
 _DATASET = flags.DEFINE_string('dataset', None, 'Name of the data set, such as lidc_idri.')
 _MANUAL_DIR = flags.DEFINE_string('manual_dir', None, 'The folder of the download.')
 _OPTION = flags.DEFINE_multi_string(
@@ -15,15 +16,15 @@ _OPTION = flags.DEFINE_multi_string(
 )
 
 
-def dataset() -> str:
+def dataset(default: str | None = None) -> str:
   """The name of the data set.
 
   Raises:
     DataError: when it is not given.
   """
-  if not _DATASET.value:
+  if not _DATASET.value and default is None:
     raise DataError(f'Give --dataset=NAME; there are {", ".join(sorted(BUILDERS))}.')
-  return _DATASET.value
+  return _DATASET.value or default
 
 
 def options() -> dict[str, Any]:

@@ -29,7 +29,6 @@ from multirater_jax.train_log import NotFiniteError
 from multirater_jax.workdir import Lock, WorkdirError
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'The config, as FILE[:DATA SET[,paper]].')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; runs/<method>-<data set>.')
 _MODE = flags.DEFINE_enum(
   'mode', 'train', ['train', 'evaluate', 'report'], 'What to start with; the rest follows.'
 )
@@ -73,7 +72,9 @@ def run(config: ConfigDict) -> int:
   startup.check_config(config)
   join_processes(config)
   startup.check_devices(config)
-  workdir = Path(_WORKDIR.value) if _WORKDIR.value else startup.default_workdir(config)
+  workdir = (
+    Path(command.WORKDIR.value) if command.WORKDIR.value else startup.default_workdir(config)
+  )
   if _MODE.value == 'report':
     return report(workdir)
   startup.check_unchanged(config, workdir, allow=_ALLOW.value)

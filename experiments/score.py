@@ -12,12 +12,12 @@ nnU-Net: one prediction folder is one sample; give a folder with one such folder
 D-Persona: ``--layout=dpersona --predictions=results_0_fold`` reads both from its result folder.
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags
 
+from experiments import command
 from experiments.prediction_files import Found, find_dpersona, find_folders, read_unit
 from multirater_jax import report
 from multirater_jax.case_rows import PlainCase, score_cases
@@ -31,7 +31,6 @@ _MASKS = flags.DEFINE_string('masks', None, 'Folder with one folder a rater.')
 _PERSONALIZED = flags.DEFINE_string(
   'personalized', None, 'Folder with one folder a rater, named as the raters of --masks.'
 )
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Where the results are written.')
 _LAYOUT = flags.DEFINE_enum('layout', 'folders', ['folders', 'dpersona'], 'How files are named.')
 _PROTOCOL = flags.DEFINE_enum(
   'protocol', 'standard', ['standard', 'dpersona', 'diffoseg'], 'Conventions of the scores.'
@@ -50,7 +49,6 @@ _CASE_PATTERN = flags.DEFINE_string(
   'intervals are over patients. By default every file is its own.',
 )
 _SPACING = flags.DEFINE_list('spacing', None, 'Pixel size in mm, h,w or d,h,w; NIfTI files know.')
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the bound "mean field".')
 
 
 def find() -> Found:
@@ -87,14 +85,19 @@ def read(found: Found) -> Iterator[PlainCase]:
     yield case._replace(spacing=spacing or case.spacing)
 
 
-def run() -> str:
-  """Scores everything, writes the files, returns what to print."""
-  workdir = Path(_WORKDIR.value)
+def run() -> int:
+  """Scores everything, writes the files, prints the main scores and where the report lies."""
+  if not _PREDICTIONS.value or not command.WORKDIR.value:
+    raise DataError('Give --predictions=DIR and --workdir=DIR.')
+  workdir = Path(command.WORKDIR.value)
   if (workdir / 'config.json').exists():
     raise DataError(f'{workdir} holds a training run; choose another --workdir.')
   found = find()
   cases = [case_of(unit, _CASE_PATTERN.value) for unit in found.units]
-  rows = score_cases(read(found), protocol=_PROTOCOL.value, seed=_SEED.value)
+  try:
+    rows = score_cases(read(found), protocol=_PROTOCOL.value, seed=command.SEED.value)
+  except ValueError as error:  # arrays that do not fit each other
+    raise DataError(str(error)) from error
   summary = write_tables(
     workdir / 'evaluation',
     rows,
@@ -110,21 +113,9 @@ def run() -> str:
   page = report.write(workdir)
   model = summary['rows'][0]['scores']
   shown = [f'{name} {model[name]["mean"]:.4f}' for name in ('ged', 'dice_soft', 'dice_max', 'hd95')]
-  return f'{len(found.units)} units: {", ".join(shown)}; see {page}'
-
-
-def main(argv: list[str]) -> None:
-  """Runs; an error of the input is one sentence and exit code 2."""
-  logging.set_verbosity(logging.WARNING)
-  try:
-    if len(argv) > 1:
-      raise DataError(f'{argv[1]} is no flag; see --help.')
-    print(run())
-  except ValueError as error:
-    print(error, file=sys.stderr)
-    sys.exit(2)
+  print(f'{len(found.units)} units: {", ".join(shown)}; see {page}')
+  return 0
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['predictions', 'workdir'])
-  app.run(main)
+  command.start(run)

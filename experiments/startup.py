@@ -21,7 +21,7 @@ from multirater_jax import sharding
 from multirater_jax.data import fingerprint, phantom, splits
 from multirater_jax.data.source import Source
 from multirater_jax.evaluate import Draw
-from multirater_jax.experiment import Experiment, make_method, stage_key
+from multirater_jax.experiment import Experiment, make_method, outputs_of, stage_key
 from multirater_jax.method import Method
 from multirater_jax.methods import METHODS
 from multirater_jax.metrics.scores import COLUMNS, Protocol
@@ -90,7 +90,8 @@ def check_config(config: ConfigDict) -> None:
   for stage in config.stages:
     _check_name('config.stages', stage, config.stage)
     options = config.stage[stage]
-    _check_name(f'config.stage.{stage}.verb', options.verb, VERBS)
+    for verb in (options.verb, *options.also):
+      _check_name(f'config.stage.{stage}.verb', verb, VERBS)
     _check_name(f'config.stage.{stage}.best_by', options.best_by, COLUMNS)
     for key in ('steps', 'log_every', 'checkpoint_every'):
       _check_least(f'config.stage.{stage}.{key}', options[key], 1)
@@ -113,6 +114,11 @@ def _check_data(data: ConfigDict) -> None:
     ('score_by', ('image', 'case')),
   ):
     _check_name(f'config.data.{key}', data[key], known)
+  _check_name('config.data.split.policy', data.split.policy, splits.POLICIES)
+  if data.split.policy != 'random' and data.split.folds:
+    raise ConfigError(
+      f'config.data.split.policy={data.split.policy} has no folds; leave config.data.split.folds 0.'
+    )
   if not 0 <= 2 * data.eval_margin < data.eval_size:
     raise ConfigError(
       f'config.data.eval_margin={data.eval_margin} leaves nothing of tiles of '
@@ -155,7 +161,8 @@ def check_methods(experiment: Experiment) -> None:
     except (TypeError, ValueError) as error:
       reason = str(error).split('\n')[0]
       raise ConfigError(f'The model of stage "{stage}" cannot be built: {reason}') from error
-    if experiment.config.stage[stage].verb == 'personalize' and method.personalize is None:
+    verbs = [output.verb for output in outputs_of(experiment.config) if output.stage == stage]
+    if 'personalize' in verbs and method.personalize is None:
       raise ConfigError(
         f'config.stage.{stage}.verb="personalize", but {experiment.config.method} makes no '
         'personalized masks; use "sample".'

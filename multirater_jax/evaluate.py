@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from multirater_jax import sharding
-from multirater_jax.experiment import Experiment, make_method, stage_key
+from multirater_jax.experiment import Experiment, Output, make_method, outputs_of, stage_key
 from multirater_jax.metrics import bounds, unit_scores
 from multirater_jax.score_tables import Row
 from multirater_jax.scoring import count_probs, count_records, make_predict, units_of
@@ -26,25 +26,23 @@ def evaluate(
   """
   records = experiment.records['test']
   with jax.set_mesh(experiment.mesh):
-    rows = [score_stage(experiment, stage, params, records) for stage, params in stages.items()]
+    rows = [
+      score_output(experiment, output, stages[output.stage], records)
+      for output in outputs_of(experiment.config)
+    ]
     return rows + bound_rows(experiment, records, samples)
 
 
-def label_of(experiment: Experiment, stage: str) -> str:
-  """How a stage is called in tables."""
-  return f'stage {experiment.config.stages.index(stage) + 1}: {stage}'
-
-
-def score_stage(experiment: Experiment, stage: str, params: Any, records: np.ndarray) -> Row:
-  """Scores of what the stage is for: its samples, or its personalized maps taken as samples."""
-  personalized = experiment.config.stage[stage].verb == 'personalize'
+def score_output(experiment: Experiment, output: Output, params: Any, records: np.ndarray) -> Row:
+  """Scores of a stage's samples, or of its personalized maps taken as samples."""
+  personalized = output.verb == 'personalize'
   predict = make_predict(
-    make_method(experiment, stage),
-    verb=experiment.config.stage[stage].verb,
+    make_method(experiment, output.stage),
+    verb=output.verb,
     num_samples=experiment.config.evaluation.num_samples,
     num_raters=len(experiment.source.info.raters),
   )
-  rng = jax.random.fold_in(stage_key(experiment, stage), 3)
+  rng = jax.random.fold_in(stage_key(experiment, output.stage), 3)
   surfaces = Surfaces(experiment, personalized=personalized)
 
   def counter(batch, keys):
@@ -57,7 +55,7 @@ def score_stage(experiment: Experiment, stage: str, params: Any, records: np.nda
     counts, counts if personalized else None, experiment.config.evaluation.protocol
   )
   scores |= surfaces.columns(units_of(experiment, records))
-  return Row(label_of(experiment, stage), 'model', scores, counts, counts if personalized else None)
+  return Row(output.label, 'model', scores, counts, counts if personalized else None)
 
 
 def bound_rows(experiment: Experiment, records: np.ndarray, samples: Draw | None) -> list[Row]:

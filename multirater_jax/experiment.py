@@ -59,7 +59,7 @@ def open_experiment(config: Any, workdir: Path, directory: Path) -> Experiment:
 
 
 def make_split(cases: list[str], options: Any) -> dict[str, Any]:
-  """A hold-out split, one fold of a cross-validation, or one read from ``options.file``.
+  """A hold-out split, one fold of a cross-validation, the published one, or ``options.file``.
 
   ``validation`` and ``test`` are shares below 1, or numbers of cases.
   """
@@ -69,6 +69,10 @@ def make_split(cases: list[str], options: Any) -> dict[str, Any]:
   def share(value: float) -> float | int:
     return int(value) if value >= 1 else value
 
+  if options.policy == 'published':
+    return splits.published(cases)
+  if options.policy == 'held_back':
+    return splits.held_back(cases, validation=share(options.validation))
   if options.folds:
     return splits.k_fold(
       cases,
@@ -113,6 +117,24 @@ def _tuples(value: Any) -> Any:
   if isinstance(value, Mapping):
     return {name: _tuples(item) for name, item in value.items()}
   return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+class Output(NamedTuple):
+  """Something a trained stage is evaluated on."""
+
+  stage: str
+  verb: str  # 'sample' or 'personalize'
+  label: str  # in tables
+
+
+def outputs_of(config: Any) -> list[Output]:
+  """What every stage is evaluated on, in order; the verb is named where a stage has two."""
+  found = []
+  for number, stage in enumerate(config.stages):
+    options, label = config.stage[stage], f'stage {number + 1}: {stage}'
+    verbs = (options.verb, *options.get('also', ()))
+    found += [Output(stage, v, label if len(verbs) == 1 else f'{label}, {v}') for v in verbs]
+  return found
 
 
 def stage_key(experiment: Experiment, stage: str) -> jax.Array:

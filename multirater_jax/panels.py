@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from multirater_jax.experiment import Experiment, make_method, stage_key
+from multirater_jax.experiment import Experiment, make_method, outputs_of, stage_key
 from multirater_jax.method import image_keys
 from multirater_jax.score_tables import Row
 from multirater_jax.scoring import batches_of, make_predict, units_of
@@ -31,8 +31,8 @@ def write_panels(experiment: Experiment, stages: dict[str, Any], rows: list[Row]
     'kind': np.array([kind for _, kind, _ in chosen]),
     'ged': np.array([ged for _, _, ged in chosen], np.float32),
   }
-  for stage, params in stages.items():
-    panels |= _outputs(experiment, stage, jax.device_get(params), batch)
+  for output in outputs_of(experiment.config):
+    panels |= _draw(experiment, output, jax.device_get(stages[output.stage]), batch)
   path = experiment.workdir / 'evaluation' / 'panels.npz'
   temporary = path.with_name('.panels.npz')
   np.savez_compressed(temporary, **panels)
@@ -93,16 +93,15 @@ def _rows_of(experiment: Experiment, indices: np.ndarray) -> dict[str, np.ndarra
   return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
-def _outputs(experiment, stage, params, batch) -> dict[str, np.ndarray]:
-  """What a stage adds to the panels: samples with consensus and uncertainty, or rater maps."""
-  verb = experiment.config.stage[stage].verb
+def _draw(experiment, output, params, batch) -> dict[str, np.ndarray]:
+  """What an output adds to the panels: samples with consensus and uncertainty, or rater maps."""
   predict = make_predict(
-    make_method(experiment, stage),
-    verb=verb,
+    make_method(experiment, output.stage),
+    verb=output.verb,
     num_samples=experiment.config.evaluation.num_samples,
     num_raters=len(experiment.source.info.raters),
   )
-  rng = jax.random.fold_in(stage_key(experiment, stage), 3)
+  rng = jax.random.fold_in(stage_key(experiment, output.stage), 3)
   unit = batch['case' if experiment.config.data.score_by == 'case' else 'index']
   keys = image_keys(rng, jnp.asarray(unit))
   probs = np.concatenate(
@@ -112,7 +111,7 @@ def _outputs(experiment, stage, params, batch) -> dict[str, np.ndarray]:
     ]
   )
   hard = probs.argmax(-1).astype(np.uint8)
-  if verb == 'personalize':
+  if output.verb == 'personalize':
     return {'personalized': hard}
   foreground = probs[..., 1:].sum(-1)
   mean = probs.mean(1)

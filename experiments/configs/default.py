@@ -6,8 +6,18 @@ can set them.
 
 from ml_collections import ConfigDict, config_dict
 
-DATA_SETS = ('phantom', 'lidc_slices', 'folder')
 SCALES = ('cpu', 'paper')
+# Steps of a first stage and of a later one, by data set; the published scale has its own.
+STEPS = {
+  'phantom': (480, 200),
+  'lidc_slices': (1600, 400),
+  'lidc_idri': (1600, 400),
+  'npc': (1600, 400),
+  'qubiq': (800, 400),
+  'folder': (800, 400),
+}
+PAPER_STEPS = (34_000, 34_000)
+DATA_SETS = tuple(STEPS)
 
 
 def parse(argument: str) -> tuple[str, str]:
@@ -18,6 +28,12 @@ def parse(argument: str) -> tuple[str, str]:
     if value not in known:
       raise ValueError(f'Unknown {what} "{value}" in the config; known: {", ".join(known)}.')
   return name, scale
+
+
+def steps(argument: str) -> tuple[int, int]:
+  """How long a method's first stage trains, and how long a later one."""
+  name, scale = parse(argument)
+  return STEPS[name] if scale == 'cpu' else PAPER_STEPS
 
 
 def base(method: str, argument: str) -> ConfigDict:
@@ -61,6 +77,9 @@ def data(name: str, scale: str) -> ConfigDict:
       'percentiles': (),  # of each image that become 0 and 1; (): the range of the stored type
       'split': {
         'file': config_dict.placeholder(str),
+        # 'published': the parts of the download (npc, qubiq, HPU-Net's crops); 'held_back': its
+        # validation part as test part, the last of its training part as validation part.
+        'policy': 'random',
         'validation': 0.15,
         'test': 0.25,
         'seed': 0,
@@ -78,7 +97,14 @@ def data(name: str, scale: str) -> ConfigDict:
       'score_by': 'image',
     }
   )
-  {'phantom': _phantom, 'lidc_slices': _lidc_slices, 'folder': _folder}[name](config)
+  {
+    'phantom': _phantom,
+    'lidc_slices': _lidc_slices,
+    'lidc_idri': _lidc_idri,
+    'npc': _npc,
+    'qubiq': _qubiq,
+    'folder': _folder,
+  }[name](config)
   return config
 
 
@@ -95,10 +121,63 @@ def _lidc_slices(config: ConfigDict) -> None:
   config.rater_order = 'area_rank'
 
 
+def _lidc_idri(config: ConfigDict) -> None:
+  """The same nodules from the archive's own DICOM and XML files, with their choices open."""
+  config.manual_dir = config_dict.placeholder(str)
+  config.options = ConfigDict(
+    {
+      'xml_dir': config_dict.placeholder(str),  # where the annotations lie elsewhere
+      'preset': 'native128',
+      'window': config_dict.placeholder(str),  # None: the preset's, as of the next two
+      'presence': config_dict.placeholder(str),
+      'min_raters': config_dict.placeholder(int),
+      'slots': 4,
+      'include_outline': False,
+      'tolerance': config_dict.placeholder(float),  # mm; None: the distance of the slices
+      'bits': 8,
+      'overrides': config_dict.placeholder(str),
+      'strict': True,
+    }
+  )
+  config.rater_order = 'area_rank'
+
+
+def _npc(config: ConfigDict) -> None:
+  """Slices of three MR sequences by four oncologists, resized whole and scored by volume."""
+  config.manual_dir = config_dict.placeholder(str)
+  config.options = ConfigDict(
+    {
+      'preset': 'linear',
+      'size': config.size,
+      'training': 'slices',
+      'intensity': config_dict.placeholder(str),
+    }
+  )
+  config.score_by = 'case'
+
+
+def _qubiq(config: ConfigDict) -> None:
+  """One task of the challenge; few images, larger than a crop; slots are not persons."""
+  config.manual_dir = config_dict.placeholder(str)
+  config.options = ConfigDict({'task': 'brain-growth', 'geometry': 'strict'})
+  config.rater_order = 'area_rank'
+  config.crop, config.eval_crop = 'random', 'tile'
+  config.eval_margin = config.size // 8
+
+
 def _folder(config: ConfigDict) -> None:
   """images/ and rater_<k>/: large images are cropped for training and tiled for evaluation."""
   config.manual_dir = config_dict.placeholder(str)
-  config.options = ConfigDict({'num_classes': 2, 'case_pattern': config_dict.placeholder(str)})
+  config.options = ConfigDict(
+    {
+      'layout': config_dict.placeholder(str),  # None: folders, or manifest where there is one
+      'num_classes': 2,
+      'case_pattern': config_dict.placeholder(str),
+      'window': config_dict.placeholder(tuple),
+      'rater_identity': config_dict.placeholder(bool),
+      'empty_masks': 'drawn',
+    }
+  )
   config.crop, config.eval_crop = 'random', 'tile'
   config.percentiles = (0.5, 99.9)
   config.eval_margin = config.size // 8  # context that tiles share; the net sees what it trained on
@@ -120,12 +199,15 @@ def augmentation() -> ConfigDict:
   )
 
 
-def stage(steps: int, *, verb: str, best_by: str, learning_rate: float) -> ConfigDict:
+def stage(
+  steps: int, *, verb: str, best_by: str, learning_rate: float, also: tuple[str, ...] = ()
+) -> ConfigDict:
   """The schedule of one stage; ``best_by`` names the validation score that picks the best."""
   return ConfigDict(
     {
       'steps': steps,
-      'verb': verb,  # what is evaluated: 'sample' or 'personalize'
+      'verb': verb,  # what is validated and evaluated: 'sample' or 'personalize'
+      'also': also,  # further verbs that are evaluated
       'best_by': best_by,
       'lower_is_better': best_by.startswith('ged'),
       'method': {},  # arguments of the method in this stage alone
@@ -169,3 +251,31 @@ def trunk(scale: str) -> ConfigDict:
       'dtype': 'float32',
     }
   )
+
+
+def diffusion(scale: str) -> ConfigDict:
+  """The trunk that reads the image, and the denoiser that runs once a step of every sample."""
+  parts = trunk(scale)
+  small = {'widths': (32, 64, 96), 'blocks': 1, 'attention': 1, 'patch': 4}
+  large = {'widths': (64, 96, 128, 192), 'blocks': 2, 'attention': 2, 'patch': 2, 'remat': True}
+  return ConfigDict(
+    {
+      'trunk': parts.trunk,
+      'denoiser': large if scale == 'paper' else small,
+      'dtype': parts.dtype,
+      'num_steps': 25 if scale == 'paper' else 10,
+      'num_loss_draws': 4,  # masks an image, each with noise of its own: the trunk runs once
+    }
+  )
+
+
+def diffusion_evaluation(scale: str) -> ConfigDict:
+  """Smaller validation than for one-pass methods on a CPU: a sample costs many passes."""
+  small = {'validation_records': 48, 'validation_samples': 4}
+  return ConfigDict({} if scale == 'paper' else small)
+
+
+def trunk_alone(scale: str) -> ConfigDict:
+  """The trunk without the encoders of a latent."""
+  whole = trunk(scale)
+  return ConfigDict({name: whole[name] for name in ('trunk', 'dtype')})

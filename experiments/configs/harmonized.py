@@ -16,20 +16,19 @@ from ml_collections import ConfigDict
 
 from experiments.configs import default
 
-_STEPS = {'phantom': (600, 240), 'lidc_slices': (1600, 400), 'folder': (800, 400)}
-_PAPER_STEPS = (34_000, 34_000)
-
 
 def get_config(argument: str = 'phantom') -> ConfigDict:
-  name, scale = default.parse(argument)
-  first, second = _STEPS[name] if scale == 'cpu' else _PAPER_STEPS
+  _, scale = default.parse(argument)
+  first, second = default.steps(argument)
   config = default.base('harmonized', argument)
   config.model = default.trunk(scale)
   config.model.update({'harmonizer': True, 'spectrum': 'fft', 'kl_weight': 1e-2})
   config.stages = ('diversify', 'personalize')
   config.stage.diversify = _diversify(first, 1e-3 if scale == 'cpu' else 1e-4)
   config.stage.personalize = _personalize(second, 3e-3 if scale == 'cpu' else 5e-5)
-  config.evaluation.robustness_records = 2 if name == 'folder' else 64  # large images, many tiles
+  config.evaluation.robustness_records = (
+    2 if config.data.eval_crop == 'tile' else 64
+  )  # large images
   return config
 
 

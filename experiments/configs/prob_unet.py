@@ -11,18 +11,15 @@ from ml_collections import ConfigDict
 
 from experiments.configs import default
 
-_STEPS = {'phantom': 600, 'lidc_slices': 1600, 'folder': 800}  # stage 1 of harmonized
-_PAPER_STEPS = 34_000
-
 
 def get_config(argument: str = 'phantom') -> ConfigDict:
-  name, scale = default.parse(argument)
+  _, scale = default.parse(argument)
   config = default.base('prob_unet', argument)
   config.model = default.trunk(scale)
   config.model.kl_weight = 1e-3
   config.stages = ('diversify',)
   config.stage.diversify = default.stage(
-    _STEPS[name] if scale == 'cpu' else _PAPER_STEPS,
+    default.steps(argument)[0],
     verb='sample',
     best_by='ged',
     learning_rate=1e-3 if scale == 'cpu' else 1e-4,

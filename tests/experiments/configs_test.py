@@ -1,12 +1,14 @@
 import csv
 import json
 
+import downloads
 import numpy as np
 import pytest
 import tiny
-from PIL import Image
+from ml_collections import ConfigDict
 
 from experiments.configs import default
+from multirater_jax.experiment import outputs_of
 
 METHODS = sorted(
   path.stem for path in tiny.CONFIGS.glob('*.py') if path.stem not in ('__init__', 'default')
@@ -22,41 +24,36 @@ RUN_FILES = {
   'report.html',
   'split.json',
 }
-RATERS = 4
-
-
-def draw(path, array):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  Image.fromarray(array).save(path)
+SETTINGS = {'npc': {'data__options__size': 32, 'data__split__policy': 'published'}}
 
 
 @pytest.fixture(scope='session')
 def manual(tmp_path_factory):
-  """A source for every data set that needs one: 24 images of noise, boxes as masks."""
-  root, rng = tmp_path_factory.mktemp('manual'), np.random.default_rng(0)
-  for number in range(24):
-    image = rng.integers(0, 256, (40, 32), dtype=np.uint8)
-    nodule = root / 'lidc_slices' / 'LIDC-IDRI-slices' / f'LIDC-IDRI-{number:04}' / 'nodule-0'
-    draw(nodule / 'images' / 'slice-0.png', image[:32])
-    draw(root / 'folder' / 'images' / f'{number}.png', image)
-    for rater in range(RATERS):
-      mask = np.zeros_like(image)
-      mask[4 : 12 + 2 * rater, 4:20] = 255 * (number % 5 != rater)
-      draw(nodule / f'mask-{rater}' / 'slice-0.png', mask[:32])
-      if number % 3 != rater:
-        draw(root / 'folder' / f'rater_{rater + 1}' / f'{number}.png', mask)
-  return root
+  """The folder of a data set's source, written at its first use."""
+  root = tmp_path_factory.mktemp('manual')
+
+  def find(data):
+    if data in downloads.MAKERS and not (root / data).is_dir():
+      downloads.MAKERS[data](root / data)
+    return {'data__manual_dir': root / data} if data in downloads.MAKERS else {}
+
+  return find
 
 
 @pytest.mark.parametrize(
   ('method', 'data'),
+  # Every method and every set; raters who are absent meet the method with most to say of raters.
   [(method, 'phantom') for method in METHODS]
-  + [('harmonized', data) for data in default.DATA_SETS if data != 'phantom'],
+  + [
+    ('harmonized' if data == 'folder' else 'prob_unet', data)
+    for data in default.DATA_SETS
+    if data != 'phantom'
+  ],
 )
 def test_every_config_trains_evaluates_and_reports(
   method, data, tmp_path, data_dir, manual, capsys
 ):
-  more = {'data__manual_dir': manual / data} if (manual / data).is_dir() else {}
+  more = manual(data) | SETTINGS.get(data, {})
   argv = tiny.arguments(tmp_path, data_dir, method=method, data=data, **more)
   assert tiny.call(argv) == 0
   output = capsys.readouterr().out
@@ -81,18 +78,18 @@ def check_files(workdir, config):
 def check_scores(workdir, config, *, oracle):
   summary = tiny.summary(workdir)
   bounds = ['raters', 'mean field', *(['oracle'] if oracle else [])]
-  stages = [f'stage {number + 1}: {stage}' for number, stage in enumerate(config['stages'])]
-  assert [row['label'] for row in summary['rows']] == stages + bounds
-  assert [row['kind'] for row in summary['rows']] == ['model'] * len(stages) + ['bound'] * len(
-    bounds
-  )
+  outputs = outputs_of(ConfigDict(config))
+  assert [row['label'] for row in summary['rows']] == [o.label for o in outputs] + bounds
+  kinds = ['model'] * len(outputs) + ['bound'] * len(bounds)
+  assert [row['kind'] for row in summary['rows']] == kinds
   for row in summary['rows']:
     interval = row['scores']['ged']
     assert 0 <= interval['low'] <= interval['mean'] <= interval['high'] <= 2
-  personal = [s for s in config['stages'] if config['stage'][s]['verb'] == 'personalize']
   matrices = summary['dice_matrix']
-  assert [label.split(': ')[1] for label in matrices] == personal
-  assert all(np.shape(matrix) == (RATERS, RATERS) for matrix in matrices.values())
+  assert list(matrices) == [o.label for o in outputs if o.verb == 'personalize']
+  assert all(
+    np.shape(matrix) == (downloads.RATERS, downloads.RATERS) for matrix in matrices.values()
+  )
   test = json.loads((workdir / 'split.json').read_text())['test']
   assert summary['cases'] == len(test) == 6
   with (workdir / 'evaluation' / 'cases.csv').open() as file:
@@ -125,3 +122,17 @@ def test_a_data_set_or_scale_that_is_not_there(capsys):
   for argument, known in (('phantoms', 'phantom, lidc_slices'), ('phantom,papers', 'cpu, paper')):
     assert tiny.call([f'--config={tiny.CONFIGS}/prob_unet.py:{argument}', '--print_config']) == 2
     assert known in tiny.sentence(capsys)
+
+
+@pytest.mark.parametrize(
+  'settings,sentence',
+  [
+    ({'policy': 'publshed'}, 'did you mean "published"?'),
+    ({'policy': 'held_back', 'folds': 4}, 'policy=held_back has no folds'),
+    ({'policy': 'published'}, 'names no published part'),  # no case of the phantom does
+  ],
+)
+def test_published_splits_that_cannot_be(settings, sentence, tmp_path, data_dir, capsys):
+  more = {f'data__split__{key}': value for key, value in settings.items()}
+  assert tiny.call(tiny.arguments(tmp_path, data_dir, **more)) == 2
+  assert sentence in tiny.sentence(capsys)

@@ -109,7 +109,9 @@ def test_an_input_error_is_one_sentence_and_exit_code_2(tmp_path):
     check=False,
   )
   assert result.returncode == 2
-  assert result.stderr.strip().splitlines()[-1].startswith(f'{tmp_path}/none is not a folder')
+  assert (
+    result.stderr.strip().splitlines()[-1].startswith(f'error: {tmp_path}/none is not a folder')
+  )
 
 
 def test_bounds_stand_beside_the_predictions(folders):

@@ -1,5 +1,6 @@
 """The real command on data and networks small enough for a test."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from unittest import mock
 
 from absl import flags
 from absl.testing import flagsaver
+from ml_collections import ConfigDict
 
 from experiments import main, startup
 from multirater_jax.experiment import Experiment, open_experiment
@@ -16,7 +18,8 @@ from multirater_jax.experiment import Experiment, open_experiment
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'experiments' / 'configs'
 
-# 24 images of 32x32 everywhere, so that one compiled program serves every data set.
+# 24 images of 32x32 everywhere, so that one compiled program serves every data set. What a method's
+# config does not have is left out.
 _SIZES = {
   'data.size': 32,
   'data.eval_size': 32,
@@ -27,22 +30,24 @@ _SIZES = {
   'data.split.test': 6,
   'model.trunk.widths': '(8,8)',
   'model.trunk.convs': 1,
+  'model.denoiser.widths': '(8,8)',
   'model.encoder_widths': '(8,)',
   'model.encoder_convs': 1,
   'model.latent_dim': 2,
+  'model.num_steps': 2,
   'evaluation.num_samples': 2,
   'evaluation.validation_samples': 2,
+  'evaluation.robustness_records': 0,
   'evaluation.panels': 3,
 }
-_STAGE = {'log_every': 1, 'checkpoint_every': 2, 'optimizer.warmup': 0.0}
-_METHODS = {
-  'harmonized': {
-    'evaluation.robustness_records': 0,
-    'stage.diversify.method.num_loss_samples': 2,
-    'stage.personalize.method.bank_size': 4,
-  }
+_STAGE = {
+  'log_every': 1,
+  'checkpoint_every': 2,
+  'optimizer.warmup': 0.0,
+  'method.num_loss_samples': 2,
+  'method.num_bound_samples': 2,
+  'method.bank_size': 4,
 }
-_STAGES = {'harmonized': ('diversify', 'personalize')}
 _PHANTOM = {'data.options.size': 32, 'data.options.num_images': 24}
 
 
@@ -56,15 +61,22 @@ def arguments(
   **more: object,
 ) -> list[str]:
   """The command line of a tiny run; ``more`` are keys of the config with ``__`` for each dot."""
-  stages = _STAGES.get(method, ('diversify',))
-  settings = {'data.data_dir': data_dir, **_SIZES, **_METHODS.get(method, {})}
+  config = importlib.import_module(f'experiments.configs.{method}').get_config(data)
+  settings = {'data.data_dir': data_dir, **_SIZES}
   settings |= _PHANTOM if data == 'phantom' else {}
-  for stage in stages:
+  for stage in config.stages:
     settings |= {f'stage.{stage}.{key}': value for key, value in _STAGE.items()}
     settings[f'stage.{stage}.steps'] = steps
+  settings = {key: value for key, value in settings.items() if _has(config, key)}
   settings |= {key.replace('__', '.'): value for key, value in more.items()}
-  config = f'--config={CONFIGS / method}.py:{data}'
-  return [config, f'--workdir={workdir}', *(f'--config.{k}={v}' for k, v in settings.items())]
+  path = f'--config={CONFIGS / method}.py:{data}'
+  return [path, f'--workdir={workdir}', *(f'--config.{k}={v}' for k, v in settings.items())]
+
+
+def _has(config: ConfigDict, key: str) -> bool:
+  """Whether a config has a key with dots."""
+  group, _, rest = key.partition('.')
+  return group in config and (not rest or _has(config[group], rest))
 
 
 def call(argv: list[str]) -> int:
