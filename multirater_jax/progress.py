@@ -34,3 +34,7 @@ class Progress:
       self._spoken = now
       left = (now - self._start) / max(step - self._first, 1) * (self._last - step)
       print(f'{self._stage}: step {step} of {self._last}, {shown}, {left:.0f} s left', flush=True)
+
+  def say(self, text: str) -> None:
+    """Writes a line beside the bar."""
+    self._bar.write(text, file=sys.stderr)

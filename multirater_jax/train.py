@@ -23,7 +23,7 @@ from multirater_jax.networks.resnet import load_torchvision
 from multirater_jax.optimizer import make_optimizer
 from multirater_jax.progress import Progress
 from multirater_jax.scoring import count_records, make_counter, make_predict
-from multirater_jax.train_log import Window
+from multirater_jax.train_log import Window, collapse
 from multirater_jax.train_step import TrainState, create_state, evaluated_params, make_train_step
 
 
@@ -216,6 +216,8 @@ class _Loop(NamedTuple):
           self.log.write(self.offset + step, 'train', self.stage, values)
           progress.update(step, values)
         if whole or last or reason:
+          if message := collapse(values):
+            progress.say(message)
           metric = validate(state, step) if whole or last else None
           self._save(step, state, position, metric)
           window.restart()

@@ -13,6 +13,16 @@ class NotFiniteError(RuntimeError):
   """A term of the loss became NaN or infinite."""
 
 
+def collapse(values: dict[str, float]) -> str | None:
+  """What to say where the latent code carries nothing any more; None where all is well."""
+  if values.get('active_dims', 1.0) >= 0.5:
+    return None
+  return (
+    f'Warning: the posterior has collapsed onto the prior ({values["active_dims"]:.1f} active '
+    'latent dimensions), so samples will hardly differ; lower kl_weight or raise free_bits.'
+  )
+
+
 class Window:
   """Times and logged terms since the last line of the log."""
 

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from multirater_jax import losses
 from multirater_jax.metrics import agreement, count
@@ -246,3 +247,48 @@ def test_ramp_rises_once():
   values = [float(losses.ramp(jnp.asarray(step), 4)) for step in (0, 1, 2, 4, 100)]
   assert values == [0, 0.25, 0.5, 1, 1]
   assert float(losses.ramp(jnp.asarray(0), 0)) == 1
+
+
+def test_bounds_are_the_hull_of_annotated_masks():
+  masks = jnp.asarray([[[[1, 1, 0]], [[1, 0, 0]], [[1, 1, 1]]]], jnp.uint8)
+  annotated = jnp.asarray([[True, True, False]])
+  union, shared = jnp.array([[1, 1, 0]]), jnp.array([[1, 0, 0]])
+  samples = jnp.stack([jax.nn.one_hot(union, 2), jax.nn.one_hot(shared, 2)])[None]
+  bound = jax.jit(losses.bound)
+  np.testing.assert_allclose(bound(samples, masks, annotated), 0, atol=1e-6)
+  all_three = bound(samples, masks, jnp.ones((1, 3), bool))
+  np.testing.assert_allclose(all_three, 0.5 * (1 - 5 / 6), atol=1e-6)
+  blurred = bound(samples[:, :1], masks, annotated)  # one sample cannot be both bounds
+  np.testing.assert_allclose(blurred, 0.5 * (1 - 3 / 4), atol=1e-6)
+
+
+def test_own_masks_pair_rater_with_rater():
+  masks = labels(0, B, R)
+  logits = 20.0 * jax.nn.one_hot(masks, 2)
+  annotated = jnp.asarray([[True, True, True], [True, False, True], [False, False, False]])
+  own = jax.jit(losses.own_masks)
+  right = own(logits, masks, annotated)
+  wrong = own(logits[:, ::-1], masks, annotated)
+  np.testing.assert_allclose(right['dice'], 0, atol=1e-3)
+  assert (wrong['dice'][:2] > 0.1).all() and wrong['dice'][2] == 0
+  absent = own(logits.at[1, 1].multiply(-1), masks, annotated)
+  np.testing.assert_allclose(absent['dice'], right['dice'])
+
+
+def test_kl_of_dirichlet_and_standard_gaussian_against_samples():
+  alpha = np.array([0.7, 2.0, 3.5])
+  draws = np.random.default_rng(0).dirichlet(alpha, 200_000)
+  log_density = scipy.stats.dirichlet(alpha).logpdf(draws.T) - np.log(2)  # Dir(1) has density 2
+  actual = jax.jit(losses.kl_dirichlet)(jnp.asarray(alpha, jnp.float32))
+  np.testing.assert_allclose(actual, log_density.mean(), rtol=0.02)
+  np.testing.assert_allclose(jax.jit(losses.kl_dirichlet)(jnp.ones(5)), 0, atol=1e-5)
+  mean, log_sigma = jnp.array([0.5, -1.0]), jnp.array([0.3, -0.7])
+  zero = jnp.zeros(2)
+  expected = losses.kl_gaussian(mean[None], log_sigma[None], zero[None], zero[None])[0]
+  np.testing.assert_allclose(losses.kl_standard(mean, log_sigma), expected, rtol=1e-5)
+
+
+def test_active_dimensions_are_counted():
+  terms = losses.kl_terms(jnp.array([[0.0, 0.001, 0.5], [0.1, 0.2, 0.3]]))
+  np.testing.assert_allclose(terms['active_dims'], [1, 3])
+  np.testing.assert_allclose(terms['kl'], [0.501, 0.6], rtol=1e-5)

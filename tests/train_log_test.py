@@ -3,7 +3,7 @@ import time
 import jax.numpy as jnp
 import pytest
 
-from multirater_jax.train_log import NotFiniteError, Window
+from multirater_jax.train_log import NotFiniteError, Window, collapse
 
 
 def test_a_line_holds_means_speed_and_waiting():
@@ -38,3 +38,9 @@ def test_the_first_term_that_is_not_finite_is_named(value):
   window.add(8, {'loss': float('nan'), 'kl': 1.0})
   with pytest.raises(NotFiniteError, match=f'Step 7: the term "kl" is {value}'):
     window.close()
+
+
+def test_a_collapsed_posterior_is_told():
+  assert collapse({'loss': 1.0}) is None
+  assert collapse({'active_dims': 0.6}) is None
+  assert '0.1 active latent dimensions' in collapse({'active_dims': 0.1})

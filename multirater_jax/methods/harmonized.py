@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from multirater_jax import losses
-from multirater_jax.method import Loss, Method, image_keys
+from multirater_jax.latent_family import bind, prior_bank
+from multirater_jax.method import Loss, Method, RaterParams, image_keys
 from multirater_jax.networks.harmonized_unet import HarmonizedUNet
 from multirater_jax.networks.latent import draw
-from multirater_jax.networks.latent_unet import LatentUNet
+from multirater_jax.networks.latent_unet import LatentUNet, mask_channels
 from multirater_jax.networks.trunks import make_trunk
 
 
@@ -49,30 +50,29 @@ def harmonized(
   base = LatentUNet(make_trunk(dtype=dtype, **trunk), num_classes, dtype=dtype, **latent)
   model = HarmonizedUNet(base, num_raters, harmonizer, spectrum, dtype)
 
-  def run(params, method, *args):
-    return model.apply({'params': params}, *args, method=method)
-
   def init(rng, batch):
-    return model.init(rng, batch['image'], batch['masks'][:, 0])['params']
+    truth = mask_channels(batch['masks'][:, 0], num_classes)
+    return model.init(rng, batch['image'], truth)['params']
 
   def diversify(params, rng, batch, step):
     """CE + Dice of a posterior draw, KL; GED, consensus of prior samples; penalty, consistency."""
+    run = bind(model, params)
     keys = jax.vmap(lambda key: jax.random.split(key, 3))(image_keys(rng, batch['index']))
     mask = losses.masks_of(batch['masks'], losses.choose_rater(keys[:, 0], batch['annotated']))
     image = batch.get('distorted', batch['image'])
-    features, changed = run(params, 'features', image)
-    prior = run(params, lambda m, x: m.base.prior(x), image)
-    posterior = run(params, lambda m, x, y: m.base.posterior(x, y), image, mask)
+    features, changed = run('features', image)
+    prior = run('prior', image)
+    posterior = run('posterior', image, mask_channels(mask, num_classes))
     codes = jnp.concatenate(
       [draw(keys[:, 1], posterior, 1), draw(keys[:, 2], prior, num_loss_samples)], axis=1
     )
-    logits = run(params, lambda m, f, z: m.base.decode(f, z), features.full, codes)
+    logits = run('decode', features.full, codes)
     kl = losses.kl_gaussian(*posterior, *prior)
-    terms = losses.segmentation(logits[:, 0], mask)
+    terms = losses.segmentation(logits[:, 0], mask) | losses.kl_terms(kl)
     samples = jax.nn.softmax(logits[:, 1:])
     terms |= losses.ged_loss(samples, batch['masks'], batch['annotated'])
     terms['consensus'] = losses.consensus(samples, batch['masks'], batch['annotated'])
-    terms |= {'kl': kl.sum(-1), 'penalty': changed}
+    terms['penalty'] = changed
     value = terms['cross_entropy'] + terms['dice'] + penalty_weight * changed
     value += kl_weight * jnp.maximum(kl, free_bits).sum(-1)
     value += ged_weight * losses.ramp(step, ged_ramp_steps) * terms['ged_loss']
@@ -80,7 +80,7 @@ def harmonized(
     if 'distorted' in batch and consistency_weight:
       # The barrier halves the step on CPU: without it XLA tangles both passes through the trunk.
       frozen = jax.lax.optimization_barrier(jax.lax.stop_gradient(params))
-      clean, _ = run(frozen, 'features', batch['image'])
+      clean, _ = bind(model, frozen)('features', batch['image'])
       terms['consistency'] = _relative_error(features.full, clean.full)
       value += consistency_weight * terms['consistency']
     return Loss(value, terms)
@@ -90,26 +90,26 @@ def harmonized(
     del step
     keys = image_keys(rng, batch['index'])
     logits = rater_logits(params, keys, batch['image'], jnp.eye(num_raters), bank_size)
-    own = losses.segmentation(jnp.moveaxis(logits, 1, 0), jnp.moveaxis(batch['masks'], 1, 0))
-    terms = {name: losses.rater_mean(term.T, batch['annotated']) for name, term in own.items()}
+    terms = losses.own_masks(logits, batch['masks'], batch['annotated'])
     terms |= losses.ged_loss(jax.nn.softmax(logits), batch['masks'], batch['annotated'])
     return Loss(terms['cross_entropy'] + terms['dice'] + ged_weight * terms['ged_loss'], terms)
 
   def rater_logits(params, keys, image, style, size):
-    features, _ = run(params, 'features', image)
-    bank = draw(keys, run(params, lambda m, x: m.base.prior(x), image), size)
-    return run(params, 'rater_logits', features, bank, style)
+    run = bind(model, params)
+    features, _ = run('features', image)
+    return run('rater_logits', features, prior_bank(run, keys, image, size), style)
 
   def sample(params, rngs, image, num_samples):
-    features, _ = run(params, 'features', image)
-    codes = draw(rngs, run(params, lambda m, x: m.base.prior(x), image), num_samples)
-    return jax.nn.softmax(run(params, lambda m, f, z: m.base.decode(f, z), features.full, codes))
+    run = bind(model, params)
+    features, _ = run('features', image)
+    return jax.nn.softmax(run('decode', features.full, prior_bank(run, rngs, image, num_samples)))
 
   def personalize(params, rngs, image, style):
     return jax.nn.softmax(rater_logits(params, rngs, image, style, test_bank_size))
 
   loss = diversify if stage == 'diversify' else personalize_loss
-  return Method(init, loss, sample, personalize)
+  own = '^prompts/(coefficients|offsets)'  # 14 numbers a rater
+  return Method(init, loss, sample, personalize, RaterParams(own, own))
 
 
 def _relative_error(x, target):

@@ -1,16 +1,11 @@
 """Probabilistic U-Net (Kohl et al. 2018, arXiv:1806.05034): the base of the latent family."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from multirater_jax import losses
-from multirater_jax.method import Loss, Method, image_keys
-from multirater_jax.networks.latent import draw
-from multirater_jax.networks.latent_unet import LatentUNet
+from multirater_jax import latent_family
+from multirater_jax.method import Method
+from multirater_jax.networks.latent_unet import LatentUNet, mask_channels
 from multirater_jax.networks.trunks import make_trunk
 
 
@@ -34,30 +29,17 @@ def prob_unet(
   del num_raters  # any number; raters are drawn, none has an identity
   model = LatentUNet(make_trunk(dtype=dtype, **trunk), num_classes, dtype=dtype, **latent)
 
-  def apply(params, method, *args):
-    return model.apply({'params': params}, *args, method=method)
-
   def init(rng, batch):
-    return model.init(rng, batch['image'], batch['masks'][:, 0])['params']
+    truth = mask_channels(batch['masks'][:, 0], num_classes)
+    return model.init(rng, batch['image'], truth)['params']
 
   def loss(params, rng, batch, step):
     del step
-    run = functools.partial(apply, params)
-    keys = jax.vmap(lambda key: jax.random.split(key, 2))(image_keys(rng, batch['index']))
-    mask = losses.masks_of(batch['masks'], losses.choose_rater(keys[:, 0], batch['annotated']))
-    prior, posterior = run('prior', batch['image']), run('posterior', batch['image'], mask)
-    code = draw(keys[:, 1], posterior, 1)
-    logits = run('decode', run('features', batch['image']).full, code)[:, 0]
-    kl = losses.kl_gaussian(*posterior, *prior)
-    terms = losses.segmentation(logits, mask)
-    terms['kl'] = kl.sum(-1)
-    value = terms['cross_entropy'] + terms['dice']
-    value += kl_weight * jnp.maximum(kl, free_bits).sum(-1)
-    return Loss(value, terms)
+    run = latent_family.bind(model, params)
+    weights = {'kl_weight': kl_weight, 'free_bits': free_bits}
+    return latent_family.elbo(run, rng, batch, num_classes=num_classes, **weights)
 
   def sample(params, rngs, image, num_samples):
-    run = functools.partial(apply, params)
-    codes = draw(rngs, run('prior', image), num_samples)
-    return jax.nn.softmax(run('decode', run('features', image).full, codes))
+    return latent_family.sample_prior(latent_family.bind(model, params), rngs, image, num_samples)
 
   return Method(init, loss, sample)

@@ -4,10 +4,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float
 
 from multirater_jax.networks.frequency_prompts import FrequencyPrompts
 from multirater_jax.networks.harmonizer import Modulation, modulate, penalty
+from multirater_jax.networks.latent import Gaussian
 from multirater_jax.networks.latent_unet import LatentUNet
 from multirater_jax.networks.unet import Features
 
@@ -33,7 +34,7 @@ class HarmonizedUNet(nn.Module):
       self.num_raters, self.base.latent_dim, self.spectrum, dtype=self.dtype
     )
 
-  def features(self, image: Float[Array, 'b h w c']) -> tuple[Features, Float[Array, 'b']]:
+  def features(self, image: Float[Array, 'b h w c']) -> tuple[Features, Float[Array, ' b']]:
     """Harmonized features, and the penalty on how much was changed (summed over levels)."""
     penalties = [jnp.zeros(image.shape[0])]
 
@@ -46,6 +47,20 @@ class HarmonizedUNet(nn.Module):
 
     return self.base.features(image, harmonize), sum(penalties)
 
+  def prior(self, image: Float[Array, 'b h w c']) -> Gaussian:
+    """p(z|x)."""
+    return self.base.prior(image)
+
+  def posterior(self, image: Float[Array, 'b h w c'], truth: Float[Array, 'b h w t']) -> Gaussian:
+    """q(z|x, y)."""
+    return self.base.posterior(image, truth)
+
+  def decode(
+    self, features: Float[Array, 'b h w c'], codes: Float[Array, 'b s z']
+  ) -> Float[Array, 'b s h w k']:
+    """Logits of every code."""
+    return self.base.decode(features, codes)
+
   def rater_logits(
     self,
     features: Features,
@@ -57,9 +72,9 @@ class HarmonizedUNet(nn.Module):
     quarter = min(features.levels, key=lambda level: abs(level.shape[1] - height // 4))
     return self.base.decode_maps(features.full, self.prompts(quarter, bank, style))
 
-  def __call__(self, image: Float[Array, 'b h w c'], mask: Integer[Array, 'b h w']) -> None:
+  def __call__(self, image: Float[Array, 'b h w c'], truth: Float[Array, 'b h w t']) -> None:
     """Runs every part once, so that ``init`` creates every parameter."""
     features, _ = self.features(image)
-    codes = self.base.prior(image).mean[:, None] + self.base.posterior(image, mask).mean[:, None]
+    codes = self.base.prior(image).mean[:, None] + self.base.posterior(image, truth).mean[:, None]
     self.base.decode(features.full, codes)
     self.rater_logits(features, codes, jnp.eye(self.num_raters))

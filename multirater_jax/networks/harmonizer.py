@@ -56,7 +56,7 @@ def modulate(
   return (1 + gamma) * x + beta
 
 
-def penalty(gamma: Float[Array, 'b c'], beta: Float[Array, 'b c']) -> Float[Array, 'b']:
+def penalty(gamma: Float[Array, 'b c'], beta: Float[Array, 'b c']) -> Float[Array, ' b']:
   """Mean over channels of gamma^2 + beta^2: how far a level is from being left alone."""
   return (jax.lax.square(gamma) + jax.lax.square(beta)).mean(-1)
 

@@ -44,7 +44,7 @@ class GaussianEncoder(nn.Module):
 
 
 def draw(
-  keys: Key[Array, 'b'] | Shaped[Array, 'b'], gaussian: Gaussian, num_samples: int
+  keys: Key[Array, ' b'] | Shaped[Array, ' b'], gaussian: Gaussian, num_samples: int
 ) -> Float[Array, 'b s z']:
   """Reparameterized samples, one key per image."""
   shape = (num_samples, gaussian.mean.shape[-1])

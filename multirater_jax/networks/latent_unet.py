@@ -11,6 +11,11 @@ from multirater_jax.networks.latent import Gaussian, GaussianEncoder, LatentHead
 from multirater_jax.networks.unet import AfterBlock, Features
 
 
+def mask_channels(mask: Integer[Array, 'b h w'], num_classes: int) -> Float[Array, 'b h w k1']:
+  """What a posterior sees of one mask: one-hot, centered, background left out."""
+  return jax.nn.one_hot(mask, num_classes)[..., 1:] - 0.5
+
+
 class LatentUNet(nn.Module):
   """Trunk, Gaussian prior p(z|x) and posterior q(z|x, y), and a 1x1 head over [features, z].
 
@@ -49,9 +54,8 @@ class LatentUNet(nn.Module):
     """p(z|x)."""
     return self.prior_encoder(image)
 
-  def posterior(self, image: Float[Array, 'b h w c'], mask: Integer[Array, 'b h w']) -> Gaussian:
-    """q(z|x, y): sees the image and one mask (one-hot, centered, background left out)."""
-    truth = jax.nn.one_hot(mask, self.num_classes)[..., 1:] - 0.5
+  def posterior(self, image: Float[Array, 'b h w c'], truth: Float[Array, 'b h w t']) -> Gaussian:
+    """q(z|x, y): sees the image and the channels of one mask (``mask_channels``) or of several."""
     return self.posterior_encoder(jnp.concatenate([image, truth], axis=-1))
 
   def decode(
@@ -66,7 +70,7 @@ class LatentUNet(nn.Module):
     """Logits of codes that vary over space."""
     return self.head.decode_maps(features, codes)
 
-  def __call__(self, image: Float[Array, 'b h w c'], mask: Integer[Array, 'b h w']) -> None:
+  def __call__(self, image: Float[Array, 'b h w c'], truth: Float[Array, 'b h w t']) -> None:
     """Runs every part once, so that ``init`` creates every parameter."""
-    codes = self.prior(image).mean[:, None] + self.posterior(image, mask).mean[:, None]
+    codes = self.prior(image).mean[:, None] + self.posterior(image, truth).mean[:, None]
     self.decode(self.features(image).full, codes)

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Complex, Float
+
+from multirater_jax.networks.per_device import per_device
 
 Map = Float[Array, 'b h w c']
 
@@ -46,25 +47,12 @@ def haar_band() -> Band:
 
 def rfft2(x: Map) -> Complex[Array, 'b h f c']:
   """Real 2-D FFT over space, orthonormal, each device on its own rows."""
-  return _per_device(lambda v: jnp.fft.rfft2(v, axes=(1, 2), norm='ortho'))(x.astype(jnp.float32))
+  return per_device(lambda v: jnp.fft.rfft2(v, axes=(1, 2), norm='ortho'))(x.astype(jnp.float32))
 
 
 def irfft2(spectrum: Complex[Array, 'b h f c'], size: tuple[int, int]) -> Map:
   """Inverse of ``rfft2`` for maps of ``size``."""
-  return _per_device(lambda v: jnp.fft.irfft2(v, s=size, axes=(1, 2), norm='ortho'))(spectrum)
-
-
-def _per_device(transform):
-  """Keeps a batch-sharded FFT on its device: left to itself, jax 0.10 gathers the whole batch."""
-
-  def run(x):
-    mesh = jax.sharding.get_abstract_mesh()
-    if 'data' not in mesh.axis_names or mesh.size == 1 or x.shape[0] % mesh.size:
-      return transform(x)
-    rows = PartitionSpec('data')
-    return jax.shard_map(transform, in_specs=rows, out_specs=rows)(x)
-
-  return run
+  return per_device(lambda v: jnp.fft.irfft2(v, s=size, axes=(1, 2), norm='ortho'))(spectrum)
 
 
 def _radius(size):

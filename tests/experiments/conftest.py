@@ -39,3 +39,11 @@ def finished(tmp_path_factory, data_dir):
   workdir = tmp_path_factory.mktemp('finished')
   assert tiny.call(tiny.arguments(workdir, data_dir)) == 0
   return workdir
+
+
+@pytest.fixture(scope='session')
+def personal(tmp_path_factory, data_dir):
+  """Like ``finished``, of a method that both samples and personalizes."""
+  workdir = tmp_path_factory.mktemp('personal')
+  assert tiny.call(tiny.arguments(workdir, data_dir, method='pionono')) == 0
+  return workdir

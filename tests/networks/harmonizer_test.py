@@ -33,8 +33,8 @@ def make_model(trunk, **arguments):
 
 def shapes(model, size=32):
   image = jax.ShapeDtypeStruct((1, size, size, 1), jnp.float32)
-  mask = jax.ShapeDtypeStruct((1, size, size), jnp.int32)
-  return jax.eval_shape(model.init, key(), image, mask)['params']
+  truth = jax.ShapeDtypeStruct((1, size, size, 1), jnp.float32)
+  return jax.eval_shape(model.init, key(), image, truth)['params']
 
 
 @pytest.mark.parametrize('spectrum', ['fft', 'haar'])
@@ -60,7 +60,7 @@ def test_levels_share_tokens_and_attention():
 def small():
   model = make_model(make_trunk('unet', widths=(8, 8, 16), convs=1))
   image = normal(0, 2, 16, 16, 1)
-  params = jax.jit(model.init)(key(), image, jnp.zeros((2, 16, 16), jnp.int32))
+  params = jax.jit(model.init)(key(), image, jnp.zeros((2, 16, 16, 1)))
   return model, params, image
 
 

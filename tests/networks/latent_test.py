@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from multirater_jax.networks.latent import Gaussian, GaussianEncoder, LatentHead, draw
-from multirater_jax.networks.latent_unet import LatentUNet
+from multirater_jax.networks.latent_unet import LatentUNet, mask_channels
 from multirater_jax.networks.unet import UNet
 
 
@@ -109,10 +109,14 @@ def make_model(**arguments):
 def test_posterior_sees_image_and_mask_the_prior_only_the_image():
   model = make_model()
   image, mask = normal(0, 1, 8, 8, 1), jnp.zeros((1, 8, 8), jnp.int32)
-  params = jax.jit(model.init)(key(), image, mask)
+  params = jax.jit(model.init)(key(), image, mask_channels(mask, 3))
   names = set(params['params'])
   assert names == {'trunk', 'prior_encoder', 'posterior_encoder', 'head'}
-  posterior = jax.jit(lambda *args: model.apply(params, *args, method='posterior').mean)
+
+  @jax.jit
+  def posterior(image, mask):
+    return model.apply(params, image, mask_channels(mask, 3), method='posterior').mean
+
   base = posterior(image, mask)
   one, two = posterior(image, mask.at[0, :4].set(1)), posterior(image, mask.at[0, :4].set(2))
   assert np.abs(one - base).max() > 1e-4 and np.abs(one - two).max() > 1e-4
@@ -121,8 +125,8 @@ def test_posterior_sees_image_and_mask_the_prior_only_the_image():
 
 def test_compute_dtype_leaves_parameters_moments_and_logits_float32():
   model = make_model(dtype=jnp.bfloat16)
-  image, mask = jnp.zeros((1, 8, 8, 1)), jnp.zeros((1, 8, 8), jnp.int32)
-  params = jax.eval_shape(model.init, key(), image, mask)
+  image, truth = jnp.zeros((1, 8, 8, 1)), jnp.zeros((1, 8, 8, 2))
+  params = jax.eval_shape(model.init, key(), image, truth)
   assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype('float32')}
 
   def everything(params):

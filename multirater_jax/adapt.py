@@ -1,0 +1,93 @@
+"""A new rater from a few annotated images: fit only the numbers that belong to one rater."""
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import traverse_util
+from jaxtyping import Float, Integer
+
+from multirater_jax import losses
+from multirater_jax.method import Method, Params, image_keys
+
+_SMALLEST = 1e-6  # probability; its logarithm is the largest loss of a pixel
+
+
+def with_new_rater(method: Method, params: Params, num_raters: int) -> Params:
+  """``params`` of ``num_raters`` raters with room for one more, who starts as their mean.
+
+  The new rater's row comes after theirs, before rows that are no rater's (such as a consensus).
+  """
+  flat = traverse_util.flatten_dict(params, sep='/')
+  stacked = {name for name in flat if re.search(_own(method).stacked, name)}
+
+  def grow(leaf):
+    mean = leaf[:num_raters].mean(0, keepdims=True)
+    return jnp.concatenate([leaf[:num_raters], mean, leaf[num_raters:]])
+
+  grown = {name: grow(leaf) if name in stacked else leaf for name, leaf in flat.items()}
+  return traverse_util.unflatten_dict(grown, sep='/')
+
+
+def adapt(
+  method: Method,
+  params: Params,
+  image: Float[np.ndarray, 'n h w c'],
+  masks: Integer[np.ndarray, 'n h w'],
+  *,
+  num_raters: int,
+  steps: int = 200,
+  learning_rate: float = 0.02,
+  batch_size: int = 8,
+  seed: int = 0,
+) -> Params:
+  """Fits the numbers of a new rater to their masks of 1 to 20 images; all others stay.
+
+  ``method`` is built for ``num_raters + 1`` raters, ``params`` hold ``num_raters``
+  (``load(workdir, new_raters=1)`` gives both); the new rater is number ``num_raters``, counted
+  from 0. ``image`` lies in [0, 1] at a size the model takes; images larger than it was trained on
+  are better given as crops. Cross-entropy + soft Dice, Adam, at most ``batch_size`` images a step.
+
+  Raises ValueError where the method cannot take in a rater, or images and masks do not fit.
+  """
+  if len(image) != len(masks) or image.shape[1:3] != masks.shape[1:] or not len(image):
+    raise ValueError(f'Images {image.shape} and masks {masks.shape} must be pairs of one size.')
+  flat = traverse_util.flatten_dict(with_new_rater(method, params, num_raters), sep='/')
+  fitted = {name for name in flat if re.search(_own(method).fitted, name)}
+  row = {name: flat[name][num_raters] for name in fitted}
+  style = jax.nn.one_hot(num_raters, num_raters + 1)[None]
+
+  def united(row):
+    placed = {name: flat[name].at[num_raters].set(row[name]) for name in row}
+    return traverse_util.unflatten_dict(flat | placed, sep='/')
+
+  def mean_loss(row, key, image, masks):
+    keys = image_keys(key, jnp.arange(len(image)))
+    probs = method.personalize(united(row), keys, image, style)[:, 0]
+    terms = losses.segmentation(jnp.log(jnp.maximum(probs, _SMALLEST)), masks)
+    return (terms['cross_entropy'] + terms['dice']).mean()
+
+  optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+
+  @jax.jit
+  def step_fn(row, state, key, image, masks):
+    gradient = jax.grad(mean_loss)(row, key, image, masks)
+    updates, state = optimizer.update(gradient, state)
+    return optax.apply_updates(row, updates), state
+
+  rng, state = np.random.default_rng(seed), optimizer.init(row)
+  size = min(batch_size, len(image))
+  for step in range(steps):
+    chosen = rng.choice(len(image), size, replace=False)
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    row, state = step_fn(row, state, key, image[chosen], masks[chosen])
+  return united(row)
+
+
+def _own(method: Method) -> Any:
+  if method.rater_params is None or method.personalize is None:
+    raise ValueError('This method has no parameters of single raters; it cannot take in a new one.')
+  return method.rater_params
