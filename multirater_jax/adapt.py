@@ -10,10 +10,9 @@ import optax
 from flax import traverse_util
 from jaxtyping import Float, Integer
 
-from multirater_jax import losses
-from multirater_jax.method import Method, Params, image_keys
+from multirater_jax.method import Batch, Method, Params
 
-_SMALLEST = 1e-6  # probability; its logarithm is the largest loss of a pixel
+_LATE = 10**6  # a step after every ramp of a loss
 
 
 def with_new_rater(method: Method, params: Params, num_raters: int) -> Params:
@@ -35,8 +34,8 @@ def with_new_rater(method: Method, params: Params, num_raters: int) -> Params:
 def adapt(
   method: Method,
   params: Params,
-  image: Float[np.ndarray, 'n h w c'],
-  masks: Integer[np.ndarray, 'n h w'],
+  image: Float[np.ndarray, 'n h w c'] | Float[jax.Array, 'n h w c'],
+  masks: Integer[np.ndarray, 'n h w'] | Integer[jax.Array, 'n h w'],
   *,
   num_raters: int,
   steps: int = 200,
@@ -49,7 +48,8 @@ def adapt(
   ``method`` is built for ``num_raters + 1`` raters, ``params`` hold ``num_raters``
   (``load(workdir, new_raters=1)`` gives both); the new rater is number ``num_raters``, counted
   from 0. ``image`` lies in [0, 1] at a size the model takes; images larger than it was trained on
-  are better given as crops. Cross-entropy + soft Dice, Adam, at most ``batch_size`` images a step.
+  are better given as crops. The loss is that of the method's stage on images that the new rater
+  alone annotated; Adam, cosine rate, at most ``batch_size`` images a step.
 
   Raises ValueError where the method cannot take in a rater, or images and masks do not fit.
   """
@@ -58,19 +58,16 @@ def adapt(
   flat = traverse_util.flatten_dict(with_new_rater(method, params, num_raters), sep='/')
   fitted = {name for name in flat if re.search(_own(method).fitted, name)}
   row = {name: flat[name][num_raters] for name in fitted}
-  style = jax.nn.one_hot(num_raters, num_raters + 1)[None]
 
   def united(row):
     placed = {name: flat[name].at[num_raters].set(row[name]) for name in row}
     return traverse_util.unflatten_dict(flat | placed, sep='/')
 
   def mean_loss(row, key, image, masks):
-    keys = image_keys(key, jnp.arange(len(image)))
-    probs = method.personalize(united(row), keys, image, style)[:, 0]
-    terms = losses.segmentation(jnp.log(jnp.maximum(probs, _SMALLEST)), masks)
-    return (terms['cross_entropy'] + terms['dice']).mean()
+    batch = _drawn_by(num_raters, image, masks)
+    return method.loss(united(row), key, batch, jnp.asarray(_LATE)).value.mean()
 
-  optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+  optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, max(steps, 1)))
 
   @jax.jit
   def step_fn(row, state, key, image, masks):
@@ -87,7 +84,16 @@ def adapt(
   return united(row)
 
 
+def _drawn_by(rater: int, image: jax.Array, masks: jax.Array) -> Batch:
+  """Images that this rater alone annotated, the last of the raters."""
+  count = len(image)
+  everyone = jnp.zeros((count, rater + 1, *masks.shape[1:]), masks.dtype).at[:, rater].set(masks)
+  number = jnp.arange(count)
+  annotated = jnp.broadcast_to(jnp.arange(rater + 1) == rater, (count, rater + 1))
+  return Batch(image=image, masks=everyone, annotated=annotated, case=number, index=number)
+
+
 def _own(method: Method) -> Any:
-  if method.rater_params is None or method.personalize is None:
+  if method.rater_params is None:
     raise ValueError('This method has no parameters of single raters; it cannot take in a new one.')
   return method.rater_params

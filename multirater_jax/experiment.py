@@ -133,7 +133,7 @@ def outputs_of(config: Any) -> list[Output]:
   for number, stage in enumerate(config.stages):
     options, label = config.stage[stage], f'stage {number + 1}: {stage}'
     verbs = (options.verb, *options.get('also', ()))
-    found += [Output(stage, v, label if len(verbs) == 1 else f'{label}, {v}') for v in verbs]
+    found += [Output(stage, v, label if len(verbs) == 1 else f'{label} ({v})') for v in verbs]
   return found
 
 

@@ -12,7 +12,7 @@ LIBRARY, PACKAGES = 'multirater_jax', ('multirater_jax', 'experiments', 'tfds_bu
 
 # Part of the library -> parts it may import, beside itself. A new file must find its place here.
 EDGES = {
-  '__init__': {'method', 'methods', 'metrics', 'predict'},
+  '__init__': {'adapt', 'method', 'methods', 'metrics', 'predict'},
   # Leaves: nothing of ours.
   'checkpoints': set(),
   'diffusion': set(),
@@ -31,7 +31,13 @@ EDGES = {
   # The format of a prepared record is written by the builders and read here.
   'data': {'tfds_builders'},
   'metric_log': {'workdir'},
-  'methods': {'diffusion', 'losses', 'method', 'networks', 'text'},  # never another method
+  'diffusion_family': {'diffusion', 'losses', 'method', 'networks'},
+  'latent_family': {'losses', 'method', 'networks'},
+  'style_prompts': {'text'},
+  'methods': {  # never another method
+    *('diffusion', 'diffusion_family', 'latent_family', 'losses', 'method', 'networks'),
+    *('style_prompts', 'text'),
+  },
   'train_step': {'data', 'method', 'optimizer'},
   # One run: a config turned into data, mesh and methods, then scored, written, predicted.
   'experiment': {'data', 'method', 'methods', 'sharding'},
@@ -44,6 +50,10 @@ EDGES = {
   'results': {'experiment', 'score_tables', 'scoring'},
   'robustness': {'data', 'experiment', 'metrics', 'scoring', 'workdir'},
   'predict': {'checkpoints', 'experiment', 'method'},
+  'adapt': {'method'},
+  'new_rater': {'adapt', 'data', 'experiment', 'method', 'metrics', 'predict'},
+  'comparison': {'data', 'metrics'},
+  'prompt_obedience': {'experiment', 'method', 'scoring', 'style_prompts', 'text'},
   'train': {
     *('checkpoints', 'data', 'experiment', 'interrupts', 'method', 'metric_log', 'metrics'),
     *('networks',),  # pretrained weights of a trunk
@@ -53,21 +63,34 @@ EDGES = {
   'tfds_builders': {'data'},  # its errors and the phantom's formulas
   'experiments.configs': set(),
   'experiments': {
-    *('case_rows', 'checkpoints', 'data', 'evaluate', 'experiment', 'method', 'methods', 'metrics'),
-    *('panels', 'predict', 'report', 'results', 'robustness', 'score_tables', 'scoring'),
+    *(
+      'case_rows',
+      'checkpoints',
+      'comparison',
+      'data',
+      'new_rater',
+      'evaluate',
+      'experiment',
+      'method',
+      'methods',
+      'metrics',
+    ),
+    *('panels', 'predict', 'prompt_obedience', 'report', 'results', 'robustness', 'score_tables'),
+    *('scoring', 'style_prompts', 'text'),
     *('sharding', 'tfds_builders', 'train', 'train_log', 'train_step', 'workdir'),
   },
 }
 
 # Packages that only some parts of the library may import.
 ONLY_IN = {
-  'flax': {'networks', 'optimizer', 'predict'},
+  'flax': {'adapt', 'networks', 'optimizer', 'predict'},
   'grain': {'data'},
   'matplotlib': {'report'},
   'ml_collections': {'experiment'},
-  'optax': {'optimizer', 'train', 'train_step'},
+  'optax': {'adapt', 'optimizer', 'train', 'train_step'},
   'orbax': {'checkpoints'},
   'PIL': {'report'},
+  'sentence_transformers': {'text'},
   'tensorboardX': {'metric_log'},
   'tensorflow_datasets': {'data'},
 }

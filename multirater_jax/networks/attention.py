@@ -1,4 +1,4 @@
-"""Attention over a bank of latent codes, and a gate with a large receptive field."""
+"""Attention over a bank of codes and over positions, and a gate with a large receptive field."""
 
 from collections.abc import Callable
 from typing import Any
@@ -49,6 +49,30 @@ class LargeKernelGate(nn.Module):
     gate = nn.Conv(channels, (5, 5), **depthwise)(x)
     gate = nn.Conv(channels, (7, 7), kernel_dilation=3, **depthwise)(gate)
     return 1 + nn.Dense(channels, kernel_init=nn.initializers.zeros)(gate)
+
+
+class SelfAttention(nn.Module):
+  """Residual attention of every position to every other; starts as the identity.
+
+  Meant for small maps: time and memory grow with the square of the number of positions.
+
+  Source: Dhariwal and Nichol 2021 (arXiv:2105.05233), section 3.
+  """
+
+  head_width: int = 32
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b h w c']:  # noqa: D102
+    b, h, w, c = x.shape
+    heads = max(c // self.head_width, 1)
+    y = nn.GroupNorm(num_groups=1, dtype=self.dtype)(x).reshape(b, h * w, c)
+    width = (3, heads, self.head_width)
+    qkv = nn.DenseGeneral(width, dtype=self.dtype, name='qkv')(y)
+    y = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2])
+    zeros = nn.initializers.zeros
+    y = nn.DenseGeneral(c, (-2, -1), kernel_init=zeros, dtype=self.dtype, name='output')(y)
+    return x + y.reshape(b, h, w, c)
 
 
 def _identity(key, shape, dtype=jnp.float32):

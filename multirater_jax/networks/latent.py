@@ -87,7 +87,15 @@ class LatentHead(nn.Module):
     shape = (b, codes.shape[1], h, w, self.width)
     return self._decode(features, jax.image.resize(small, shape, 'linear'))
 
-  def _decode(self, features, shift):
+  def last_hidden(
+    self, features: Float[Array, 'b h w c'], codes: Float[Array, 'b s z']
+  ) -> Float[Array, 'b s h w e']:
+    """The last layer before the logits, for every code."""
+    return self._hidden(features, self.from_latent(codes)[:, :, None, None])
+
+  def _hidden(self, features, shift):
     x = nn.relu(self.from_features(features)[:, None] + shift)
-    x = nn.relu(self.hidden(x))
-    return self.logits(x).astype(jnp.float32)
+    return nn.relu(self.hidden(x))
+
+  def _decode(self, features, shift):
+    return self.logits(self._hidden(features, shift)).astype(jnp.float32)

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 import shrunk
 
+from multirater_jax.adapt import adapt
 from multirater_jax.experiment import build_method
+from multirater_jax.losses import cross_entropy
 from multirater_jax.method import image_keys
 from multirater_jax.methods import METHODS
 from multirater_jax.optimizer import merge
@@ -25,6 +27,9 @@ from multirater_jax.train_step import evaluated_params
 ROOT = Path(__file__).resolve().parents[2]
 
 every_stage = pytest.mark.parametrize(('name', 'stage'), shrunk.stages())
+every_output = pytest.mark.parametrize(('name', 'stage', 'verb'), shrunk.outputs())
+samples = [(name, stage) for name, stage, verb in shrunk.outputs() if verb == 'sample']
+personal = [(name, stage) for name, stage, verb in shrunk.outputs() if verb == 'personalize']
 every_method = pytest.mark.parametrize('name', METHODS)
 
 
@@ -147,9 +152,9 @@ def test_a_padded_row_counts_nowhere(name, stage):
 
 
 @functools.cache
-def predict_of(name, stage):
-  """``(params, keys, image) -> probs`` of what the stage is for."""
-  method, verb, *_ = shrunk.stage_of(name, stage)
+def predict_of(name, stage, verb):
+  """``(params, keys, image) -> probs`` of an output."""
+  method = shrunk.stage_of(name, stage).method
   if verb == 'personalize':
     style = jnp.eye(shrunk.RATERS)
     return jax.jit(lambda params, keys, image: method.personalize(params, keys, image, style))
@@ -157,25 +162,25 @@ def predict_of(name, stage):
 
 
 @functools.cache
-def prediction(name, stage, seed):
+def prediction(name, stage, verb, seed):
   batch = shrunk.batch()
   keys = image_keys(jax.random.key(seed), batch['index'])
   params = evaluated_params(shrunk.end_of(name, stage)[0])
-  return predict_of(name, stage)(params, keys, batch['image'])
+  return predict_of(name, stage, verb)(params, keys, batch['image'])
 
 
-@every_stage
-def test_probabilities_add_up_to_one(name, stage):
-  probs = prediction(name, stage, 3)
+@every_output
+def test_probabilities_add_up_to_one(name, stage, verb):
+  probs = prediction(name, stage, verb, 3)
   assert probs.min() >= 0
   np.testing.assert_allclose(probs.sum(-1), 1, atol=1e-5)
 
 
-@every_stage
-def test_prediction_does_not_depend_on_the_batch(name, stage):
-  probs, batch = prediction(name, stage, 3), shrunk.batch()
+@every_output
+def test_prediction_does_not_depend_on_the_batch(name, stage, verb):
+  probs, batch = prediction(name, stage, verb, 3), shrunk.batch()
   params = evaluated_params(shrunk.end_of(name, stage)[0])
-  predict = predict_of(name, stage)
+  predict = predict_of(name, stage, verb)
   keys = image_keys(jax.random.key(3), batch['index'])
   backward = predict(params, keys[::-1], batch['image'][::-1])
   np.testing.assert_allclose(backward[::-1], probs, atol=1e-5)
@@ -183,25 +188,43 @@ def test_prediction_does_not_depend_on_the_batch(name, stage):
   np.testing.assert_allclose(alone[0], probs[2], atol=1e-5)
 
 
-@every_stage
+@pytest.mark.parametrize(('name', 'stage'), samples)
 def test_other_keys_give_other_samples(name, stage):
-  if shrunk.stage_of(name, stage).verb == 'personalize':
-    pytest.skip('a stage that personalizes')
-  one, two = prediction(name, stage, 3), prediction(name, stage, 4)
+  one, two = prediction(name, stage, 'sample', 3), prediction(name, stage, 'sample', 4)
   difference = np.abs(one - two).max((1, 2, 3, 4))
   assert (difference > 1e-4).all()
   among = np.abs(one[:, :1] - one[:, 1:]).max((2, 3, 4))
   assert (among > 1e-4).all()
 
 
-@every_stage
+@pytest.mark.parametrize(('name', 'stage'), personal)
 def test_raters_differ_once_personalized(name, stage):
-  if shrunk.stage_of(name, stage).verb != 'personalize':
-    pytest.skip('a stage that samples')
-  maps = prediction(name, stage, 3)
+  maps = prediction(name, stage, 'personalize', 3)
   for a in range(shrunk.RATERS):
     for b in range(a):
       assert np.abs(maps[:, a] - maps[:, b]).max() > 1e-3, (a, b)
+
+
+@pytest.mark.parametrize(('name', 'stage'), personal)
+def test_a_new_rater_is_fitted_and_nobody_else_changes(name, stage):
+  if shrunk.stage_of(name, stage).method.rater_params is None:
+    pytest.skip('the method cannot take in a new rater')
+  raters, batch = shrunk.RATERS, shrunk.batch()
+  method = build_method(shrunk.config_of(name), stage, num_raters=raters + 1, num_classes=2)
+  before = evaluated_params(shrunk.end_of(name, stage)[0])
+  masks = batch['masks'].max(1)  # the new rater draws what anybody drew
+  fit = functools.partial(adapt, method, before, batch['image'], masks, num_raters=raters)
+  start, end = fit(steps=0), fit(steps=25, learning_rate=0.05)
+  keys = image_keys(jax.random.key(3), batch['index'])
+  maps = jax.jit(method.personalize)
+  old = prediction(name, stage, 'personalize', 3)
+  first, last = (maps(p, keys, batch['image'], jnp.eye(raters + 1)) for p in (start, end))
+  np.testing.assert_allclose(last[:, :raters], old, atol=1e-5)
+  assert jax.tree.map(jnp.shape, end) == jax.tree.map(
+    jnp.shape, jax.eval_shape(method.init, keys[0], batch | {'masks': jnp.zeros((8, 4, 32, 32))})
+  )
+  loss = [float(cross_entropy(jnp.log(p[:, raters] + 1e-6), masks).mean()) for p in (first, last)]
+  assert loss[1] < loss[0], loss
 
 
 def run(*arguments, devices):

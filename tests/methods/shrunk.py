@@ -15,24 +15,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from ml_collections import ConfigDict
 
 from multirater_jax import sharding
-from multirater_jax.experiment import build_method
+from multirater_jax.experiment import build_method, outputs_of
 from multirater_jax.method import Method
 from multirater_jax.methods import METHODS
 from multirater_jax.optimizer import divide, start_from
 from multirater_jax.train_step import TrainState, evaluated_params, make_train_step
 
 ROWS, RATERS, SIZE = 8, 3, 32
-STEPS = 12
+STEPS = 30
 _SMALL_MODEL = {
   'trunk': {'name': 'unet', 'widths': (8, 8, 16), 'convs': 1, 'patch': 2},
   'encoder_widths': (8, 8),
   'encoder_convs': 1,
   'encoder_patch': 2,
+  'denoiser': {'widths': (8, 16), 'blocks': 1, 'attention': 1, 'patch': 4},
 }
 # Arguments of a method that make it slow, or its loss change from step to step.
-_SMALL_ARGUMENTS = {'num_loss_samples': 3, 'bank_size': 5, 'test_bank_size': 6, 'ged_ramp_steps': 0}
+_SMALL_ARGUMENTS = {
+  'num_loss_samples': 3,
+  'num_bound_samples': 3,
+  'bank_size': 20,
+  'test_bank_size': 24,
+  'ged_ramp_steps': 0,
+  'num_steps': 3,
+  'num_loss_draws': 2,
+  'personal_samples': 2,
+  'warmup_steps': 0,
+}
 # The first part of the optimizer keeps the gradient it saw.
 OPTIMIZER = optax.chain(optax.trace(0.0), optax.adam(1e-2))
 
@@ -41,7 +53,6 @@ class Stage(NamedTuple):
   """One stage of a method's config, before its first step."""
 
   method: Method
-  verb: str  # 'sample' or 'personalize'
   freeze: str | None
   step: Callable  # compiled (state, rng, batch) -> (state, logs)
 
@@ -63,6 +74,12 @@ def stages() -> list[tuple[str, str]]:
   return [(name, stage) for name in METHODS for stage in config_of(name)['stages']]
 
 
+def outputs() -> list[tuple[str, str, str]]:
+  """(method, stage, verb) of everything that is evaluated."""
+  found = {name: outputs_of(ConfigDict(config_of(name))) for name in METHODS}
+  return [(name, output.stage, output.verb) for name in METHODS for output in found[name]]
+
+
 @functools.cache
 def stage_of(name: str, stage: str) -> Stage:
   """A stage with its training step; nothing is compiled yet."""
@@ -76,7 +93,7 @@ def stage_of(name: str, stage: str) -> Stage:
     augmentation={},
     artifact_probability=options['artifact_probability'],
   )
-  return Stage(method, options['verb'], options['freeze'], jax.jit(step))
+  return Stage(method, options['freeze'], jax.jit(step))
 
 
 @functools.cache

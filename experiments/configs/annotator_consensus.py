@@ -1,0 +1,27 @@
+"""Annotator consensus: Gaussian diffusion of what at least c raters marked, for every c.
+
+python -m experiments.main --config=experiments/configs/annotator_consensus.py:phantom
+
+Data sets and scales as in ``default.py``.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import default
+
+
+def get_config(argument: str = 'phantom') -> ConfigDict:
+  _, scale = default.parse(argument)
+  config = default.base('annotator_consensus', argument)
+  config.model = default.diffusion(scale)
+  config.model.update({'parameterization': 'v', 'sampler': 'ddim'})
+  config.evaluation.update(default.diffusion_evaluation(scale))
+  config.stages = ('levels',)
+  config.stage.levels = default.stage(
+    default.steps(argument)[0],
+    verb='sample',
+    best_by='dice_soft',
+    learning_rate=1e-3 if scale == 'cpu' else 1e-4,
+  )
+  config.stage.levels.freeze = '/frozen_'  # pretrained norms stay as they are
+  return config

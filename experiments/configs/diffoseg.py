@@ -1,0 +1,30 @@
+"""DiffOSeg: categorical diffusion of a consensus, then of every rater's masks.
+
+python -m experiments.main --config=experiments/configs/diffoseg.py:phantom
+
+Data sets and scales as in ``default.py``.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import default
+
+
+def get_config(argument: str = 'phantom') -> ConfigDict:
+  _, scale = default.parse(argument)
+  first, second = default.steps(argument)
+  rate = 1e-3 if scale == 'cpu' else 1e-4
+  config = default.base('diffoseg', argument)
+  config.model = default.diffusion(scale)
+  config.evaluation.update(default.diffusion_evaluation(scale))
+  config.stages = ('consensus', 'preference')
+  consensus = default.stage(first, verb='sample', best_by='ged', learning_rate=rate)
+  consensus.method = ConfigDict({'stage': 'consensus', 'consensus': 'soft'})
+  preference = default.stage(
+    second, verb='personalize', best_by='dice_rater', learning_rate=rate, also=('sample',)
+  )
+  preference.method = ConfigDict({'stage': 'preference', 'personal_samples': 4})
+  for stage in (consensus, preference):
+    stage.freeze = '/frozen_'  # pretrained norms stay as they are
+  config.stage.consensus, config.stage.preference = consensus, preference
+  return config

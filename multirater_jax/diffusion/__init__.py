@@ -1,0 +1,1 @@
+"""Stochastic processes between masks and noise: arrays in, arrays out, no network."""
