@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 from multirater_jax import diffusion_family, losses
 from multirater_jax.diffusion import gaussian, gaussian_loss, rows
 from multirater_jax.diffusion.gaussian_process import make_process
-from multirater_jax.method import Image, Loss, Method, Params, RaterParams, Rngs, image_keys
+from multirater_jax.method import Image, Loss, Method, Params, Rngs, image_keys
 from multirater_jax.networks.cross_rater import CrossRaterAttention
 from multirater_jax.networks.discriminator import PatchDiscriminator
 
@@ -49,7 +49,8 @@ def calidiff(
   ``align_weight`` ``alignment`` + ``soft_weight`` cross-entropy of the committee's map with the
   votes + ``adversarial_weight`` times both players' least-squares terms, each with the other held
   still. All but the error and the discriminator's own term rise over ``warmup_steps``. ``sample``
-  takes the raters of a chain in turn, ``personalize`` means over ``personal_samples`` chains.
+  takes the raters of a chain in turn, ``personalize`` means over ``personal_samples`` chains of
+  the given styles. A new rater would change what the others draw, so none can be taken in.
   """
   channels = num_classes - 1
   process = make_process(
@@ -137,8 +138,7 @@ def calidiff(
   def personalize(params, rngs, image, style):
     return run_chains(params, rngs, image, style, personal_samples).mean(1)
 
-  table = '^generator/denoiser/condition/kernel$'
-  return Method(init, loss, sample, personalize, RaterParams(table, table))
+  return Method(init, loss, sample, personalize)
 
 
 def take_in_turn(

@@ -221,7 +221,8 @@ def test_a_new_rater_is_fitted_and_nobody_else_changes(name, stage):
   first, last = (maps(p, keys, batch['image'], jnp.eye(raters + 1)) for p in (start, end))
   np.testing.assert_allclose(last[:, :raters], old, atol=1e-5)
   assert jax.tree.map(jnp.shape, end) == jax.tree.map(
-    jnp.shape, jax.eval_shape(method.init, keys[0], batch | {'masks': jnp.zeros((8, 4, 32, 32))})
+    jnp.shape,
+    jax.eval_shape(method.init, keys[0], batch | {'masks': jnp.zeros((8, 4, 32, 32), jnp.uint8)}),
   )
   loss = [float(cross_entropy(jnp.log(p[:, raters] + 1e-6), masks).mean()) for p in (first, last)]
   assert loss[1] < loss[0], loss
