@@ -14,11 +14,10 @@ os.environ.setdefault(
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 
-# Checked whole by -m slow alone, to keep the default suite within ten minutes of two cores: the
-# parts of these methods are those of diffoseg, which is checked always.
-_BY_NAME = {'annotator_consensus', 'calidiff', 'ccdm', 'cimd'}
-# One each of what the partitioner could get wrong: FFTs, loops of rejection sampling, attention.
-_ON_MANY_DEVICES = {'diffoseg', 'harmonized', 'proseg'}
+# Methods that are checked whole by default: two stages, one stage with both outputs, samples alone.
+# All of them would take half an hour on two cores: -m slow, and -k NAME for one.
+_ALWAYS = {'harmonized', 'pionono', 'prob_unet'}
+_QUICK = ('test_shapes', 'test_the_published_scale')  # these compile nothing
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -28,12 +27,8 @@ def pytest_collection_modifyitems(items):
     group, params = item.path.name, getattr(item, 'callspec', None)
     params = params.params if params else {}
     method = params.get('name', params.get('method'))
-    if group == 'contract_test.py':
-      group += f':{method}'
-      if 'eight_devices' in item.name and method not in _ON_MANY_DEVICES:
+    if group in ('contract_test.py', 'configs_test.py'):
+      if method and method not in _ALWAYS and not item.name.startswith(_QUICK):
         item.add_marker('slow')
-    elif group == 'configs_test.py':
-      group = item.nodeid
-    if method in _BY_NAME and item.path.name in ('contract_test.py', 'configs_test.py'):
-      item.add_marker('slow')
+      group = item.nodeid if group == 'configs_test.py' else f'{group}:{method}'
     item.add_marker(pytest.mark.xdist_group(group))
