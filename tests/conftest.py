@@ -28,7 +28,8 @@ def pytest_collection_modifyitems(items):
     params = params.params if params else {}
     method = params.get('name', params.get('method'))
     if group in ('contract_test.py', 'configs_test.py'):
-      if method and method not in _ALWAYS and not item.name.startswith(_QUICK):
+      heavy = method not in _ALWAYS or (method != 'harmonized' and 'eight_devices' in item.name)
+      if method and heavy and not item.name.startswith(_QUICK):
         item.add_marker('slow')
       group = item.nodeid if group == 'configs_test.py' else f'{group}:{method}'
     item.add_marker(pytest.mark.xdist_group(group))

@@ -37,7 +37,7 @@ def run(personal, tmp_path):
 
 
 def flags(run, folder, **more):
-  cache = run.parent / 'data_cache'
+  cache = folder.parent / 'prepared'  # once for all tests
   settings = {'workdir': str(run), 'manual_dir': str(folder), 'data_dir': str(cache), **more}
   return flagsaver.flagsaver(**settings)
 

@@ -1,3 +1,5 @@
+import os
+
 import jax
 import pytest
 import tiny
@@ -12,8 +14,9 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def cache_dir(tmp_path_factory):
-  """Where compiled programs lie."""
-  return tmp_path_factory.mktemp('compiled')
+  """Where compiled programs lie, those of all workers."""
+  root = tmp_path_factory.getbasetemp()
+  return (root.parent if 'PYTEST_XDIST_WORKER' in os.environ else root) / 'compiled'
 
 
 @pytest.fixture(scope='module', autouse=True)

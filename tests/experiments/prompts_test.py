@@ -11,6 +11,8 @@ import tiny
 
 from multirater_jax import style_prompts
 
+pytestmark = pytest.mark.slow  # compiles for half a minute
+
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory, data_dir):

@@ -9,6 +9,8 @@ import shrunk
 from multirater_jax.experiment import build_method
 from multirater_jax.methods.diffoseg import CONSENSUS, diffoseg, random_subset
 
+pytestmark = pytest.mark.slow  # compiles for half a minute
+
 every_consensus = pytest.mark.parametrize('name', CONSENSUS)
 
 

@@ -10,6 +10,8 @@ from multirater_jax.methods.prosona import comparable, draw_prompts, info_nce, p
 from multirater_jax.style_prompts import cell_of
 from multirater_jax.train_step import evaluated_params
 
+pytestmark = pytest.mark.slow  # compiles for half a minute
+
 R = shrunk.RATERS
 
 

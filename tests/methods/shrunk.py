@@ -25,7 +25,7 @@ from multirater_jax.optimizer import divide, start_from
 from multirater_jax.train_step import TrainState, evaluated_params, make_train_step
 
 ROWS, RATERS, SIZE = 8, 3, 32
-STEPS = 30
+STEPS = 20
 _SMALL_MODEL = {
   'trunk': {'name': 'unet', 'widths': (8, 8, 16), 'convs': 1, 'patch': 2},
   'encoder_widths': (8, 8),
