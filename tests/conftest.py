@@ -22,14 +22,11 @@ _QUICK = ('test_shapes', 'test_the_published_scale')  # these compile nothing
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-  """Says which tests share a worker, for the sake of compiled programs, and which are slow."""
+  """Marks what is checked by name alone as slow."""
   for item in items:
-    group, params = item.path.name, getattr(item, 'callspec', None)
-    params = params.params if params else {}
-    method = params.get('name', params.get('method'))
-    if group in ('contract_test.py', 'configs_test.py'):
+    params = getattr(item, 'callspec', None) and item.callspec.params
+    method = params and params.get('name', params.get('method'))
+    if method and item.path.name in ('contract_test.py', 'configs_test.py'):
       heavy = method not in _ALWAYS or (method != 'harmonized' and 'eight_devices' in item.name)
-      if method and heavy and not item.name.startswith(_QUICK):
+      if heavy and not item.name.startswith(_QUICK):
         item.add_marker('slow')
-      group = item.nodeid if group == 'configs_test.py' else f'{group}:{method}'
-    item.add_marker(pytest.mark.xdist_group(group))
