@@ -4,6 +4,8 @@ python -m experiments.main --config=experiments/configs/proseg.py:phantom
 
 Data sets and scales as in ``default.py``. Preference and classifier learn faster than the rest, as
 in the paper's code (2e-3 against 5e-5).
+
+It has not been trained to its end yet on any set: no score to expect can be given.
 """
 
 from ml_collections import ConfigDict
