@@ -4,7 +4,7 @@ python -m experiments.main --config=experiments/configs/dpersona.py:phantom
 
 Data sets and scales as in ``default.py``.
 
-Measured 2026-11-21, phantom, 480 + 200 steps, one run beside other jobs (6.6 minutes of CPU time): GED
+Measured 2026-11-21, phantom, 480 + 200 steps, one run beside others (6.6 minutes of CPU time): GED
 0.209 (stage 1), Dice rater 0.842, gap 0.067 (stage 2). Other sets have not been run.
 """
 
