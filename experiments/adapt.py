@@ -2,10 +2,10 @@
 
   python -m experiments.adapt --workdir=RUN --manual_dir=FOLDER --rater=NAME --num_images=5
 
-FOLDER holds images/ and a folder a rater as the data set ``folder`` reads them; NAME is the folder
-of the new rater. Only the rater's own numbers are fitted. Images of the run's test part are scored,
-never fitted. Writes <RUN>/adapted/NAME/{params.safetensors,scores.json}; afterwards
-``multirater_jax.load(RUN, new_rater=NAME)`` personalizes for them.
+FOLDER holds images/ and a folder a rater as the data set ``folder`` reads them; NAME is that of the
+new rater's folder, such as rater_5. Only the rater's own numbers are fitted. Images of the run's
+test part are scored, never fitted. Writes <RUN>/adapted/NAME/{params.safetensors,scores.json};
+afterwards ``multirater_jax.load(RUN, new_rater=NAME)`` personalizes for them.
 """
 
 import json

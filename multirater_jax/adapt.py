@@ -45,8 +45,8 @@ def adapt(
 ) -> Params:
   """Fits the numbers of a new rater to their masks of 1 to 20 images; all others stay.
 
-  ``method`` is built for ``num_raters + 1`` raters, ``params`` hold ``num_raters``
-  (``load(workdir, new_raters=1)`` gives both); the new rater is number ``num_raters``, counted
+  ``method`` is that of ``params`` built for one rater more, ``METHODS[name](num_raters=num_raters +
+  1, ...)``, and ``params`` hold ``num_raters``; the new rater is number ``num_raters``, counted
   from 0. ``image`` lies in [0, 1] at a size the model takes; images larger than it was trained on
   are better given as crops. The loss is that of the method's stage on images that the new rater
   alone annotated; Adam, cosine rate, at most ``batch_size`` images a step.

@@ -20,6 +20,7 @@ from multirater_jax.diffusion.rows import (
 )
 from multirater_jax.method import Batch, Image, Params, Rngs
 from multirater_jax.networks.ambiguity_denoiser import AmbiguityDenoiser
+from multirater_jax.networks.binding import bind
 from multirater_jax.networks.denoiser import Denoiser, ImageDenoiser
 from multirater_jax.networks.trunks import make_trunk
 
@@ -60,10 +61,7 @@ def bind_output(
 
   ``condition`` has a vector for each row.
   """
-
-  def run(method, *args):
-    return model.apply({'params': params}, *args, method=method)
-
+  run = bind(model, params)
   features = repeat(run('encode', image), count)
   rows = None if condition is None else fold(condition)
   return lambda x, t: run('denoise', x, t, features, rows)

@@ -1,23 +1,17 @@
-"""What methods with a latent prior share: the loss of one rater's mask, samples of the prior."""
+"""What methods with a latent prior share: the loss of one rater's mask, samples of the prior.
 
-from collections.abc import Callable
-from typing import Any
+``run`` is a ``LatentUNet`` bound to its parameters.
+"""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from multirater_jax import losses
-from multirater_jax.method import Batch, Image, Loss, Params, Rngs, SampleProbs, image_keys
+from multirater_jax.method import Batch, Image, Loss, Rngs, SampleProbs, image_keys
+from multirater_jax.networks.binding import Run
 from multirater_jax.networks.latent import draw
 from multirater_jax.networks.latent_unet import mask_channels
-
-Run = Callable  # (method of a ``LatentUNet``, *arrays) -> its result under some parameters
-
-
-def bind(model: Any, params: Params) -> Run:
-  """Calls of a Linen module's methods by name under ``params``."""
-  return lambda method, *args: model.apply({'params': params}, *args, method=method)
 
 
 def elbo(

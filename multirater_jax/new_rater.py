@@ -33,10 +33,7 @@ def choose(source: Source, rater: str, workdir: Path, num_images: int, seed: int
 
   Without common cases the remaining records are scored. Raises DataError where too few are there.
   """
-  if rater not in source.info.raters:
-    known = ', '.join(source.info.raters)
-    raise DataError(f'{source.directory} has no rater "{rater}"; it has {known}.')
-  number = source.info.raters.index(rater)
+  number = _number_of(source, rater)
   drawn = [i for i, r in enumerate(source.info.records) if r['areas'][number] is not None]
   test = set(read(workdir / 'split.json')['test'])
   scored = [i for i in drawn if source.info.cases[i] in test]
@@ -50,11 +47,21 @@ def choose(source: Source, rater: str, workdir: Path, num_images: int, seed: int
   return Task(source, number, np.sort(fitted), np.array(sorted(scored)))
 
 
+def _number_of(source: Source, rater: str) -> int:
+  """The slot of a rater, named as in the data set ("rater 5", "anna") or as their folder."""
+  names = source.info.raters
+  for number, name in enumerate(names):
+    if rater in (name, f'rater_{name.removeprefix("rater ")}'):
+      return number
+  raise DataError(f'{source.directory} has no rater "{rater}"; it has {", ".join(names)}.')
+
+
 def fit(workdir: Path, task: Task, name: str, *, steps: int, seed: int) -> dict[str, Any]:
   """Adapts the run to the rater, saves it under ``name`` and returns scores with intervals."""
-  config, num_raters, _ = run_facts(workdir)
-  grown = _method(workdir, config, num_raters)
-  _, before = load(workdir)
+  config, num_raters, num_classes = run_facts(workdir)
+  stage = config['stages'][-1]
+  grown = build_method(config, stage, num_raters=num_raters + 1, num_classes=num_classes)
+  _, before = load(workdir, stage)
   image, masks = _crops(task, config['data'])
   params = adapt(grown, before, image, masks, num_raters=num_raters, steps=steps, seed=seed)
   save_adapted(workdir, name, params)
@@ -69,11 +76,6 @@ def fit(workdir: Path, task: Task, name: str, *, steps: int, seed: int) -> dict[
     'dice': found,
     'adapted minus consensus': gain._asdict(),
   }
-
-
-def _method(workdir: Path, config: dict[str, Any], num_raters: int) -> Method:
-  _, _, classes = run_facts(workdir)
-  return build_method(config, config['stages'][-1], num_raters=num_raters + 1, num_classes=classes)
 
 
 def _batches(task: Task, records: np.ndarray, data: dict[str, Any]):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from processes import unused_port
 
 from multirater_jax import sharding
 
@@ -227,10 +228,10 @@ TWO_PROCESSES = """
 """
 
 
-def test_two_processes(tmp_path, unused_port):
+def test_two_processes(tmp_path):
+  port = unused_port()
   processes = [
-    run(TWO_PROCESSES, str(unused_port), str(number), devices=2, folder=tmp_path)
-    for number in range(2)
+    run(TWO_PROCESSES, str(port), str(number), devices=2, folder=tmp_path) for number in range(2)
   ]
   try:
     for process in processes:
@@ -239,12 +240,3 @@ def test_two_processes(tmp_path, unused_port):
     for process in processes:
       process.kill()
   assert len((tmp_path / 'metrics.jsonl').read_text().splitlines()) == 1
-
-
-@pytest.fixture
-def unused_port():
-  import socket
-
-  with socket.socket() as listener:
-    listener.bind(('127.0.0.1', 0))
-    return listener.getsockname()[1]

@@ -3,6 +3,8 @@
 python -m experiments.main --config=experiments/configs/annotator_consensus.py:phantom
 
 Data sets and scales as in ``default.py``.
+
+It has not been trained yet: no score to expect can be given.
 """
 
 from ml_collections import ConfigDict
@@ -23,5 +25,4 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
     best_by='dice_soft',
     learning_rate=1e-3 if scale == 'cpu' else 1e-4,
   )
-  config.stage.levels.freeze = '/frozen_'  # pretrained norms stay as they are
   return config

@@ -3,6 +3,8 @@
 python -m experiments.main --config=experiments/configs/calidiff.py:phantom
 
 Data sets and scales as in ``default.py``.
+
+It has not been trained yet: no score to expect can be given, calibration least of all.
 """
 
 from ml_collections import ConfigDict
@@ -26,6 +28,5 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
     learning_rate=1e-3 if scale == 'cpu' else 1e-4,
     also=('personalize',),
   )
-  config.stage.joint.freeze = '/frozen_'  # pretrained norms stay as they are
   config.stage.joint.method = ConfigDict({'warmup_steps': steps // 5, 'personal_samples': 4})
   return config

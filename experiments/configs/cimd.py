@@ -3,6 +3,8 @@
 python -m experiments.main --config=experiments/configs/cimd.py:phantom
 
 Data sets and scales as in ``default.py``.
+
+It has not been trained yet: no score to expect can be given.
 """
 
 from ml_collections import ConfigDict
@@ -24,5 +26,4 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
     best_by='ged',
     learning_rate=1e-3 if scale == 'cpu' else 1e-4,
   )
-  config.stage.diversify.freeze = '/frozen_'  # pretrained norms stay as they are
   return config

@@ -211,7 +211,7 @@ def stage(
       'best_by': best_by,
       'lower_is_better': best_by.startswith('ged'),
       'method': {},  # arguments of the method in this stage alone
-      'freeze': config_dict.placeholder(str),  # regular expression over parameter names
+      'freeze': '/frozen_',  # regular expression over parameter names; pretrained norms stay
       'ema_decay': 0.999,
       'artifact_probability': 0.0,
       'log_every': 10,

@@ -3,6 +3,10 @@
 python -m experiments.main --config=experiments/configs/diffoseg.py:phantom
 
 Data sets and scales as in ``default.py``.
+
+Measured 2026-11-21, phantom, a shorter run (300 + 160 steps, 200 test images) beside other jobs:
+GED 0.266 (stage 1, whose soft consensus makes samples too alike) and 0.191 (stage 2, samples),
+Dice rater 0.808, gap 0.051.
 """
 
 from ml_collections import ConfigDict
@@ -24,7 +28,5 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
     second, verb='personalize', best_by='dice_rater', learning_rate=rate, also=('sample',)
   )
   preference.method = ConfigDict({'stage': 'preference', 'personal_samples': 4})
-  for stage in (consensus, preference):
-    stage.freeze = '/frozen_'  # pretrained norms stay as they are
   config.stage.consensus, config.stage.preference = consensus, preference
   return config

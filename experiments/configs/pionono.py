@@ -28,7 +28,6 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
     best_by='dice_rater',
     learning_rate=1e-3 if cpu else 1e-4,
   )
-  fit.freeze = '/frozen_'  # pretrained norms stay as they are
   fit.optimizer.rate_of = (('^raters/', 20.0 if cpu else 200.0),)
   config.stage.fit = fit
   return config

@@ -24,5 +24,4 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
     best_by='ged',
     learning_rate=1e-3 if scale == 'cpu' else 1e-4,
   )
-  config.stage.diversify.freeze = '/frozen_'  # pretrained norms stay as they are
   return config

@@ -26,7 +26,6 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
     best_by='dice_rater',
     learning_rate=1e-3 if cpu else 5e-5,
   )
-  fit.freeze = '/frozen_'  # pretrained norms stay as they are
-  fit.optimizer.rate_of = (('^(alpha|classifier)', 10.0 if cpu else 40.0),)
+  fit.optimizer.rate_of = (('^(alpha|signature|classifier)', 10.0 if cpu else 40.0),)
   config.stage.fit = fit
   return config

@@ -10,6 +10,7 @@ from multirater_jax.diffusion import rows
 from multirater_jax.diffusion.gaussian_process import make_process
 from multirater_jax.method import Loss, Method, image_keys
 from multirater_jax.networks.ambiguity_denoiser import AmbiguityDenoiser
+from multirater_jax.networks.binding import bind
 from multirater_jax.networks.latent import draw
 
 
@@ -56,9 +57,6 @@ def cimd(
   )
   model = AmbiguityDenoiser(base, dtype=dtype, **latent)
 
-  def run(params, method, *args):
-    return model.apply({'params': params}, *args, method=method)
-
   def init(rng, batch):
     return diffusion_family.init_params(model, rng, batch['image'], channels)
 
@@ -68,7 +66,8 @@ def cimd(
     draws = rows.sample_keys(rows.step_keys(keys, 0), 1)
     _, mask = diffusion_family.choose_masks(draws, batch)
     maps = diffusion_family.to_maps(mask, num_classes)
-    prior, posterior = run(params, 'prior', image), run(params, 'posterior', image, maps[:, 0])
+    run = bind(model, params)
+    prior, posterior = run('prior', image), run('posterior', image, maps[:, 0])
     code = draw(rows.step_keys(keys, 1), posterior, num_loss_draws)
     output = diffusion_family.bind_output(model, params, image, num_loss_draws, code)
     maps = jnp.broadcast_to(maps, (len(image), num_loss_draws, *maps.shape[2:]))
@@ -79,7 +78,7 @@ def cimd(
     return Loss(value, terms | losses.kl_terms(kl))
 
   def sample(params, rngs, image, num_samples):
-    code = draw(rows.step_keys(rngs, 0), run(params, 'prior', image), num_samples)
+    code = draw(rows.step_keys(rngs, 0), bind(model, params)('prior', image), num_samples)
     output = diffusion_family.bind_output(model, params, image, num_samples, code)
     keys = rows.sample_keys(rows.step_keys(rngs, 1), num_samples)
     shape = (*image.shape[1:3], channels)

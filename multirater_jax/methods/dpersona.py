@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from multirater_jax import losses
-from multirater_jax.latent_family import bind, prior_bank, sample_prior
+from multirater_jax.latent_family import prior_bank, sample_prior
 from multirater_jax.method import Loss, Method, RaterParams, image_keys
+from multirater_jax.networks.binding import bind
 from multirater_jax.networks.latent import draw
 from multirater_jax.networks.latent_unet import LatentUNet
 from multirater_jax.networks.persona_unet import PersonaUNet, all_mask_channels
@@ -50,7 +51,7 @@ def dpersona(
   def diversify(params, rng, batch, step):
     """CE + Dice of a posterior draw for one rater, KL(q || p), bounds of prior samples."""
     del step
-    run, image = bind(model, params), batch['image']
+    run, image = bind(base, params['base']), batch['image']
     keys = jax.vmap(lambda key: jax.random.split(key, 3))(image_keys(rng, batch['index']))
     mask = losses.masks_of(batch['masks'], losses.choose_rater(keys[:, 0], batch['annotated']))
     truth = all_mask_channels(batch['masks'], batch['annotated'], num_classes)
@@ -73,13 +74,12 @@ def dpersona(
     return Loss(terms['cross_entropy'] + terms['dice'], terms)
 
   def rater_logits(params, keys, image, style, size):
-    run = bind(model, params)
-    features = run('features', image).full
-    codes = run('rater_codes', features, prior_bank(run, keys, image, size), style)
-    return run('decode', features, codes)
+    run = bind(base, params['base'])
+    features, bank = run('features', image).full, prior_bank(run, keys, image, size)
+    return run('decode', features, bind(model, params)('rater_codes', features, bank, style))
 
   def sample(params, rngs, image, num_samples):
-    return sample_prior(bind(model, params), rngs, image, num_samples)
+    return sample_prior(bind(base, params['base']), rngs, image, num_samples)
 
   def personalize(params, rngs, image, style):
     return jax.nn.softmax(rater_logits(params, rngs, image, style, test_bank_size))

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from multirater_jax import losses
-from multirater_jax.latent_family import bind, prior_bank
+from multirater_jax.latent_family import prior_bank
 from multirater_jax.method import Loss, Method, RaterParams, image_keys
+from multirater_jax.networks.binding import bind
 from multirater_jax.networks.harmonized_unet import HarmonizedUNet
 from multirater_jax.networks.latent import draw
 from multirater_jax.networks.latent_unet import LatentUNet, mask_channels
@@ -56,11 +57,11 @@ def harmonized(
 
   def diversify(params, rng, batch, step):
     """CE + Dice of a posterior draw, KL; GED, consensus of prior samples; penalty, consistency."""
-    run = bind(model, params)
+    run = bind(base, params['base'])
     keys = jax.vmap(lambda key: jax.random.split(key, 3))(image_keys(rng, batch['index']))
     mask = losses.masks_of(batch['masks'], losses.choose_rater(keys[:, 0], batch['annotated']))
     image = batch.get('distorted', batch['image'])
-    features, changed = run('features', image)
+    features, changed = bind(model, params)('features', image)
     prior = run('prior', image)
     posterior = run('posterior', image, mask_channels(mask, num_classes))
     codes = jnp.concatenate(
@@ -96,12 +97,13 @@ def harmonized(
 
   def rater_logits(params, keys, image, style, size):
     run = bind(model, params)
+    bank = prior_bank(bind(base, params['base']), keys, image, size)
     features, _ = run('features', image)
-    return run('rater_logits', features, prior_bank(run, keys, image, size), style)
+    return run('rater_logits', features, bank, style)
 
   def sample(params, rngs, image, num_samples):
-    run = bind(model, params)
-    features, _ = run('features', image)
+    run = bind(base, params['base'])
+    features, _ = bind(model, params)('features', image)
     return jax.nn.softmax(run('decode', features.full, prior_bank(run, rngs, image, num_samples)))
 
   def personalize(params, rngs, image, style):

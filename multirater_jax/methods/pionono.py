@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from multirater_jax import losses
-from multirater_jax.latent_family import bind
 from multirater_jax.method import Loss, Method, RaterParams, Rngs, image_keys
+from multirater_jax.networks.binding import bind
 from multirater_jax.networks.pionono_unet import PiononoUNet
 from multirater_jax.networks.rater_gaussians import FullGaussians, kl_to_prior, marginal_kl
 from multirater_jax.networks.trunks import make_trunk

@@ -5,6 +5,7 @@ from typing import Any
 
 from multirater_jax import latent_family
 from multirater_jax.method import Method
+from multirater_jax.networks.binding import bind
 from multirater_jax.networks.latent_unet import LatentUNet, mask_channels
 from multirater_jax.networks.trunks import make_trunk
 
@@ -35,11 +36,11 @@ def prob_unet(
 
   def loss(params, rng, batch, step):
     del step
-    run = latent_family.bind(model, params)
+    run = bind(model, params)
     weights = {'kl_weight': kl_weight, 'free_bits': free_bits}
     return latent_family.elbo(run, rng, batch, num_classes=num_classes, **weights)
 
   def sample(params, rngs, image, num_samples):
-    return latent_family.sample_prior(latent_family.bind(model, params), rngs, image, num_samples)
+    return latent_family.sample_prior(bind(model, params), rngs, image, num_samples)
 
   return Method(init, loss, sample)

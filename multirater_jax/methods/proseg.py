@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from multirater_jax import losses
-from multirater_jax.latent_family import bind
 from multirater_jax.method import Loss, Method, RaterParams, Rngs, image_keys
+from multirater_jax.networks.binding import bind
 from multirater_jax.networks.per_device import per_device
 from multirater_jax.networks.proseg_unet import Field, ProSegUNet
 from multirater_jax.networks.stacked import one_hot_style, same_style
@@ -99,7 +99,7 @@ def proseg(
     field = run('field', run('features', image).full, same_style(style, len(image)))
     return jax.nn.softmax(run('decode', field.mean, tau))
 
-  own = RaterParams('^(alpha|statistics|remap)', '^alpha')
+  own = RaterParams('^(alpha|signature|statistics|remap)', '^alpha')
   return Method(init, loss, sample, personalize, own)
 
 

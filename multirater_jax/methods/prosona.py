@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from multirater_jax import latent_family, losses, style_prompts, text
-from multirater_jax.latent_family import bind, prior_bank, sample_prior
+from multirater_jax.latent_family import prior_bank, sample_prior
 from multirater_jax.method import Loss, Method, RaterParams, Rngs, image_keys
+from multirater_jax.networks.binding import bind
 from multirater_jax.networks.latent_unet import LatentUNet, mask_channels
 from multirater_jax.networks.prompt_mapper import PromptUNet
 from multirater_jax.networks.trunks import make_trunk
@@ -54,15 +55,16 @@ def prosona(
 
   def init(rng, batch):
     if stage == 'personalize':
-      table()  # a wrong encoder shows before the first step
+      prompt_table(text_encoder, text_dim)  # a wrong encoder shows before the first step
     truth = mask_channels(batch['masks'][:, 0], num_classes)
     return model.init(rng, batch['image'], truth)['params']
 
   def diversify(params, rng, batch, step):
     """The evidence bound of the Probabilistic U-Net."""
     del step
+    run = bind(base, params['base'])
     weights = {'kl_weight': kl_weight, 'free_bits': free_bits}
-    return latent_family.elbo(bind(model, params), rng, batch, num_classes=num_classes, **weights)
+    return latent_family.elbo(run, rng, batch, num_classes=num_classes, **weights)
 
   def personalize_loss(params, rng, batch, step):
     """CE + Dice of every prompted map for the mask that the prompt describes, three contrasts.
@@ -71,14 +73,16 @@ def prosona(
     learned prompt; the terms are means over both and over the raters who drew.
     """
     del step
-    run = bind(model, params)
+    run, stage_one = bind(model, params), bind(base, params['base'])
     keys = jax.vmap(lambda key: jax.random.split(key, 2))(image_keys(rng, batch['index']))
     cells = style_prompts.style_cells(batch['masks'], batch['annotated'])
-    words = draw_prompts(keys[:, 0], cells, table())
+    table = prompt_table(text_encoder, text_dim)
+    words = draw_prompts(keys[:, 0], cells, table)
     prompts = jnp.concatenate([words, jnp.broadcast_to(run('names'), words.shape)], axis=1)
     masks, annotated = (jnp.concatenate([batch[name]] * 2, 1) for name in ('masks', 'annotated'))
-    features = run('features', batch['image']).full
-    codes = run('prompt_codes', prior_bank(run, keys[:, 1], batch['image'], bank_size), prompts)
+    features = stage_one('features', batch['image']).full
+    bank = prior_bank(stage_one, keys[:, 1], batch['image'], bank_size)
+    codes = run('prompt_codes', bank, prompts)
     hidden, logits = run('decode_hidden', features, codes)
     drawn, found = pool(features, masks > 0), pool(features, 1 - jax.nn.softmax(logits)[..., 0])
     kinds = (('code', codes), ('hidden', hidden), ('region', found), ('region', drawn))
@@ -91,17 +95,11 @@ def prosona(
     contrast = terms['code_text'] + terms['hidden_text'] + terms['region_text']
     return Loss(terms['cross_entropy'] + terms['dice'] + contrast_weight * contrast, terms)
 
-  def table():
-    found = style_prompts.embeddings('train', text_encoder, dim=text_dim)
-    if found.shape[-1] != text_dim:
-      raise ValueError(f'The text encoder gives {found.shape[-1]} numbers; set text_dim to that.')
-    return jnp.asarray(found)
-
   def sample(params, rngs, image, num_samples):
-    return sample_prior(bind(model, params), rngs, image, num_samples)
+    return sample_prior(bind(base, params['base']), rngs, image, num_samples)
 
   def personalize(params, rngs, image, style):
-    run = bind(model, params)
+    run, stage_one = bind(model, params), bind(base, params['base'])
     if style.shape[1] not in (text_dim, num_raters):
       raise ValueError(
         f'A row of style is {style.shape[1]} wide; give the embedding of a prompt, {text_dim} '
@@ -109,12 +107,23 @@ def prosona(
       )
     prompts = style if style.shape[1] == text_dim else style @ run('names')
     prompts = jnp.broadcast_to(prompts, (image.shape[0], *prompts.shape))
-    codes = run('prompt_codes', prior_bank(run, rngs, image, test_bank_size), prompts)
-    return jax.nn.softmax(run('decode', run('features', image).full, codes))
+    codes = run('prompt_codes', prior_bank(stage_one, rngs, image, test_bank_size), prompts)
+    return jax.nn.softmax(stage_one('decode', stage_one('features', image).full, codes))
 
   names = '^prompts/rater_names'
   loss = diversify if stage == 'diversify' else personalize_loss
   return Method(init, loss, sample, personalize, RaterParams(names, names))
+
+
+def prompt_table(encoder: str | None, dim: int) -> Float[Array, 'n p d']:
+  """Embeddings of the training prompts of every style.
+
+  Raises ValueError where the encoder's are not ``dim`` wide.
+  """
+  found = style_prompts.embeddings('train', encoder, dim=dim)
+  if found.shape[-1] != dim:
+    raise ValueError(f'The text encoder gives {found.shape[-1]} numbers; set text_dim to that.')
+  return jnp.asarray(found)
 
 
 def draw_prompts(

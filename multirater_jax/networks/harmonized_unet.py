@@ -8,7 +8,6 @@ from jaxtyping import Array, Float
 
 from multirater_jax.networks.frequency_prompts import FrequencyPrompts
 from multirater_jax.networks.harmonizer import Modulation, modulate, penalty
-from multirater_jax.networks.latent import Gaussian
 from multirater_jax.networks.latent_unet import LatentUNet
 from multirater_jax.networks.unet import Features
 
@@ -46,20 +45,6 @@ class HarmonizedUNet(nn.Module):
       return modulate(x, gamma, beta)
 
     return self.base.features(image, harmonize), sum(penalties)
-
-  def prior(self, image: Float[Array, 'b h w c']) -> Gaussian:
-    """p(z|x)."""
-    return self.base.prior(image)
-
-  def posterior(self, image: Float[Array, 'b h w c'], truth: Float[Array, 'b h w t']) -> Gaussian:
-    """q(z|x, y)."""
-    return self.base.posterior(image, truth)
-
-  def decode(
-    self, features: Float[Array, 'b h w c'], codes: Float[Array, 'b s z']
-  ) -> Float[Array, 'b s h w k']:
-    """Logits of every code."""
-    return self.base.decode(features, codes)
 
   def rater_logits(
     self,

@@ -5,11 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
-from multirater_jax.networks.latent import Gaussian
 from multirater_jax.networks.latent_unet import LatentUNet
 from multirater_jax.networks.projection_heads import ProjectionHeads, mix_bank
 from multirater_jax.networks.stacked import same_style
-from multirater_jax.networks.unet import Features
 
 
 def all_mask_channels(
@@ -41,24 +39,6 @@ class PersonaUNet(nn.Module):
     latent_dim, dtype = self.base.latent_dim, self.base.dtype
     self.raters = ProjectionHeads(self.num_raters, latent_dim, pool=self.head_pool, dtype=dtype)
 
-  def features(self, image: Float[Array, 'b h w c']) -> Features:
-    """What the heads read."""
-    return self.base.features(image)
-
-  def prior(self, image: Float[Array, 'b h w c']) -> Gaussian:
-    """p(z|x)."""
-    return self.base.prior(image)
-
-  def posterior(self, image: Float[Array, 'b h w c'], truth: Float[Array, 'b h w t']) -> Gaussian:
-    """q(z|x, y_1..y_R), of ``all_mask_channels``."""
-    return self.base.posterior(image, truth)
-
-  def decode(
-    self, features: Float[Array, 'b h w c'], codes: Float[Array, 'b s z']
-  ) -> Float[Array, 'b s h w k']:
-    """Logits of every code."""
-    return self.base.decode(features, codes)
-
   def rater_codes(
     self,
     features: Float[Array, 'b h w c'],
@@ -71,6 +51,6 @@ class PersonaUNet(nn.Module):
 
   def __call__(self, image: Float[Array, 'b h w c'], truth: Float[Array, 'b h w t']) -> None:
     """Runs every part once, so that ``init`` creates every parameter."""
-    codes = self.prior(image).mean[:, None] + self.posterior(image, truth).mean[:, None]
-    features = self.features(image).full
-    self.decode(features, self.rater_codes(features, codes, jnp.eye(self.num_raters)))
+    codes = self.base.prior(image).mean[:, None] + self.base.posterior(image, truth).mean[:, None]
+    features = self.base.features(image).full
+    self.base.decode(features, self.rater_codes(features, codes, jnp.eye(self.num_raters)))

@@ -5,10 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from multirater_jax.networks.latent import Gaussian
 from multirater_jax.networks.latent_unet import LatentUNet
 from multirater_jax.networks.projection_heads import mix_bank
-from multirater_jax.networks.unet import Features
 
 PROJECTIONS = ('text', 'code', 'hidden', 'region')
 
@@ -62,24 +60,6 @@ class PromptUNet(nn.Module):
     """Names the parts."""
     self.prompts = PromptMapper(self.num_raters, self.base.latent_dim, self.text_dim)
 
-  def features(self, image: Float[Array, 'b h w c']) -> Features:
-    """What the head reads."""
-    return self.base.features(image)
-
-  def prior(self, image: Float[Array, 'b h w c']) -> Gaussian:
-    """p(z|x)."""
-    return self.base.prior(image)
-
-  def posterior(self, image: Float[Array, 'b h w c'], truth: Float[Array, 'b h w t']) -> Gaussian:
-    """q(z|x, y), of ``mask_channels``."""
-    return self.base.posterior(image, truth)
-
-  def decode(
-    self, features: Float[Array, 'b h w c'], codes: Float[Array, 'b s z']
-  ) -> Float[Array, 'b s h w k']:
-    """Logits of every code."""
-    return self.base.decode(features, codes)
-
   def decode_hidden(
     self, features: Float[Array, 'b h w c'], codes: Float[Array, 'b s z']
   ) -> tuple[Float[Array, 'b s e'], Float[Array, 'b s h w k']]:
@@ -104,8 +84,8 @@ class PromptUNet(nn.Module):
 
   def __call__(self, image: Float[Array, 'b h w c'], truth: Float[Array, 'b h w t']) -> None:
     """Runs every part once, so that ``init`` creates every parameter."""
-    bank = self.prior(image).mean[:, None] + self.posterior(image, truth).mean[:, None]
-    features = self.features(image).full
+    bank = self.base.prior(image).mean[:, None] + self.base.posterior(image, truth).mean[:, None]
+    features = self.base.features(image).full
     names = jnp.broadcast_to(self.names(), (image.shape[0], self.num_raters, self.text_dim))
     codes = self.prompt_codes(bank, names)
     hidden, _ = self.decode_hidden(features, codes)

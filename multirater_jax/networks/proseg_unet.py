@@ -13,6 +13,7 @@ from multirater_jax.networks.stacked import StackedConv
 from multirater_jax.networks.unet import Features
 
 _LOG_SIGMA_BOUND = 2.0  # a field of larger noise drowns the features
+_CLASSIFIER_WIDTH = 32
 Style = Float[Array, 'b s r']
 
 
@@ -50,7 +51,9 @@ class ProSegUNet(nn.Module):
       nn.Conv(n, (3, 3), dtype=self.dtype) for n in (width, self.image_channels)
     ]
     self.head = LatentHead(self.num_classes, self.head_width, self.dtype)
-    self.classifier = [nn.Dense(32), nn.Dense(self.num_raters)]
+    self.classifier = nn.Dense(_CLASSIFIER_WIDTH)
+    shape = (self.num_raters, _CLASSIFIER_WIDTH)
+    self.signature = self.param('signature', nn.initializers.lecun_normal(1, 0), shape)
     self.alpha = self.param('alpha', self._spread, (self.num_raters, self.rater_dim))
 
   def _spread(self, key, shape):
@@ -86,7 +89,7 @@ class ProSegUNet(nn.Module):
 
   def classify(self, tau: Float[Array, 'b d']) -> Float[Array, 'b r']:
     """Logits of whose preference it is."""
-    return self.classifier[1](nn.relu(self.classifier[0](tau)))
+    return nn.relu(self.classifier(tau)) @ self.signature.T
 
   def reconstruct(
     self, drawn: Float[Array, 'b s h w c'], style: Style

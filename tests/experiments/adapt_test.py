@@ -43,16 +43,16 @@ def flags(run, folder, **more):
 
 
 def test_a_new_rater_is_fitted_saved_and_loaded(run, folder, capsys):
-  with flags(run, folder, rater='new', num_images=4, steps=30):
+  with flags(run, folder, rater='rater_new', num_images=4, steps=30):
     assert adapt.run() == 0
-  scores = json.loads((run / 'adapted' / 'new' / 'scores.json').read_text())
+  scores = json.loads((run / 'adapted' / 'rater_new' / 'scores.json').read_text())
   assert (scores['images'], scores['scored']) == (4, 6)
   assert set(scores['dice']) == {'adapted', 'consensus', 'nearest rater'}
   gain = scores['adapted minus consensus']
   means = [scores['dice'][name]['mean'] for name in ('adapted', 'consensus')]
   assert gain['mean'] == pytest.approx(means[0] - means[1], abs=1e-6)
   assert str(run / 'adapted') in capsys.readouterr().out
-  method, params = mr.load(run, new_rater='new')
+  method, params = mr.load(run, new_rater='rater_new')
   raters = len(json.loads((run / 'fingerprint.json').read_text())['raters'])
   image = jnp.zeros((1, 32, 32, 1))
   maps = mr.personalize(method, params, image, np.eye(raters + 1))

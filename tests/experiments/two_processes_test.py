@@ -1,20 +1,14 @@
 import json
-import socket
 
 import jax
 import numpy as np
 import pytest
 import tiny
+from processes import unused_port
 
 from multirater_jax.checkpoints import restore_params
 
 PATIENCE = 1800
-
-
-def unused_port():
-  with socket.socket() as listener:
-    listener.bind(('127.0.0.1', 0))
-    return listener.getsockname()[1]
 
 
 def run(argvs, **options):
