@@ -24,6 +24,7 @@ from multirater_jax.panels import write_panels
 from multirater_jax.report import write as write_report
 from multirater_jax.results import is_evaluated, score_table, write_results
 from multirater_jax.robustness import write_robustness
+from multirater_jax.step_curve import write_step_curve
 from multirater_jax.train import Stopped, best_params, train
 from multirater_jax.train_log import NotFiniteError
 from multirater_jax.workdir import Lock, WorkdirError
@@ -117,6 +118,8 @@ def train_and_evaluate(experiment: Experiment) -> int:
     rows = evaluate(experiment, params, samples=startup.true_process(experiment))
     if experiment.config.evaluation.robustness_records:
       write_robustness(experiment, stages[0], params[stages[0]])
+    if experiment.config.evaluation.step_counts:
+      write_step_curve(experiment, stages[-1], params[stages[-1]])
     if jax.process_index() == 0:
       write_panels(experiment, params, rows)
       write_results(experiment, rows, parameters)

@@ -42,6 +42,9 @@ _FREE = (
   'evaluation.panels',
   'evaluation.protocol',
   'evaluation.robustness',
+  'evaluation.step_counts',
+  'evaluation.step_records',
+  'evaluation.step_samples',
 )
 _VERSIONS = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
 
@@ -168,7 +171,10 @@ def check_methods(experiment: Experiment) -> None:
         'personalized masks; use "sample".'
       )
   if experiment.config.evaluation.robustness_records:
-    _check_harmonizer(experiment)
+    _check_takes(experiment, 'robustness_records', 'a method with a harmonizer', harmonizer=False)
+  if counts := experiment.config.evaluation.step_counts:
+    for number in counts:
+      _check_takes(experiment, 'step_counts', f'a sampler of {number} steps', num_steps=number)
 
 
 def _trace(experiment: Experiment, stage: str, method: Method) -> None:
@@ -184,13 +190,14 @@ def _trace(experiment: Experiment, stage: str, method: Method) -> None:
   jax.eval_shape(everything)
 
 
-def _check_harmonizer(experiment: Experiment) -> None:
+def _check_takes(experiment: Experiment, key: str, what: str, **argument: Any) -> None:
+  """Raises ConfigError where the method does not take the argument that a setting needs."""
   try:
-    make_method(experiment, experiment.config.stages[0], harmonizer=False)
+    make_method(experiment, experiment.config.stages[0], **argument)
   except (TypeError, ValueError) as error:
     raise ConfigError(
-      f'config.evaluation.robustness_records needs a method with a harmonizer, which '
-      f'{experiment.config.method} has not; set it to 0.'
+      f'config.evaluation.{key} needs {what}, which {experiment.config.method} has not; '
+      f'set it to {experiment.config.evaluation[key].__class__()}.'
     ) from error
 
 

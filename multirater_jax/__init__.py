@@ -5,10 +5,33 @@ are plain-array calls: ``load`` a trained run, ``sample`` and ``personalize`` it
 new rater, ``score`` masks.
 """
 
-from multirater_jax.adapt import adapt
-from multirater_jax.method import Batch, Loss, Method
-from multirater_jax.methods import METHODS
-from multirater_jax.metrics.score import score
-from multirater_jax.predict import load, personalize, sample
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+  from multirater_jax.adaptation import adapt
+  from multirater_jax.method import Batch, Loss, Method
+  from multirater_jax.methods import METHODS
+  from multirater_jax.metrics.score import score
+  from multirater_jax.predict import load, personalize, sample
 
 __all__ = ['METHODS', 'Batch', 'Loss', 'Method', 'adapt', 'load', 'personalize', 'sample', 'score']
+
+# Imported at first use: processes that only read files need no JAX, which takes seconds to start.
+_HOMES = {
+  'METHODS': 'methods',
+  'Batch': 'method',
+  'Loss': 'method',
+  'Method': 'method',
+  'adapt': 'adaptation',
+  'load': 'predict',
+  'personalize': 'predict',
+  'sample': 'predict',
+  'score': 'metrics.score',
+}
+
+
+def __getattr__(name: str) -> Any:
+  if name not in _HOMES:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)

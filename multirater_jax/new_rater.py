@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
-from multirater_jax.adapt import adapt
+from multirater_jax.adaptation import adapt
 from multirater_jax.data.errors import DataError
 from multirater_jax.data.source import Source
 from multirater_jax.data.splits import read

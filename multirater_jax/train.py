@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from multirater_jax import interrupts, sharding
@@ -18,13 +17,12 @@ from multirater_jax.data.pipeline import TrainStream, prefetch, train_stream
 from multirater_jax.experiment import Experiment, make_method, stage_key
 from multirater_jax.method import Batch
 from multirater_jax.metric_log import MetricLog
-from multirater_jax.metrics import unit_scores
 from multirater_jax.networks.resnet import load_torchvision
 from multirater_jax.optimizer import make_optimizer
 from multirater_jax.progress import Progress
-from multirater_jax.scoring import count_records, make_counter, make_predict
 from multirater_jax.train_log import Window, collapse
 from multirater_jax.train_step import TrainState, create_state, evaluated_params, make_train_step
+from multirater_jax.validation import Validator
 
 
 class Stopped(Exception):
@@ -197,10 +195,13 @@ class _Loop(NamedTuple):
     """Steps until the stage ends, or saves and raises ``Stopped``."""
     options = self.experiment.config.stage[self.stage]
     rng = jax.random.fold_in(stage_key(self.experiment, self.stage), 1)
-    validate, step_fn = self._validator(), step_function(self.experiment, self.stage)
+    validator = Validator(self.experiment, self.stage)
+    step_fn = step_function(self.experiment, self.stage)
     place = functools.partial(sharding.place_batch, self.experiment.mesh)
     batches = prefetch(stream, place, depth=2)
     first, window = int(state.step), Window(self.experiment.config.data.batch_size)
+    if not first:
+      validator.draw(evaluated_params(state), 0)
     with Progress(self.stage, first, options.steps) as progress:
       for step in range(first + 1, options.steps + 1):
         with window.waiting():
@@ -218,33 +219,19 @@ class _Loop(NamedTuple):
         if whole or last or reason:
           if message := collapse(values):
             progress.say(message)
-          metric = validate(state, step) if whole or last else None
+          metric = self._validate(validator, state, step) if whole or last else None
           self._save(step, state, position, metric)
           window.restart()
         if reason and not last:
           raise Stopped(*reason)
 
-  def _validator(self) -> Callable[[TrainState, int], float]:
-    """Returns ``(state, step) -> the metric that chooses the best checkpoint``, logged."""
-    experiment, options = self.experiment, self.experiment.config.stage[self.stage]
-    predict = make_predict(
-      make_method(experiment, self.stage),
-      verb=options.verb,
-      num_samples=experiment.config.evaluation.validation_samples,
-      num_raters=len(experiment.source.info.raters),
-    )
-    records = experiment.records['validation'][: experiment.config.evaluation.validation_records]
-    rng = jax.random.fold_in(stage_key(experiment, self.stage), 2)
-
-    def validate(state, step):
-      counter = make_counter(predict, evaluated_params(state))
-      counts = count_records(experiment, records, counter, rng)
-      scores = unit_scores(counts, counts if options.verb == 'personalize' else None)
-      means = {name: float(np.nanmean(v)) for name, v in scores.items() if not np.isnan(v).all()}
-      self.log.write(self.offset + step, 'validation', self.stage, means)
-      return means.get(options.best_by, math.nan)
-
-    return validate
+  def _validate(self, validator: Validator, state: TrainState, step: int) -> float:
+    """Logs the scores and draws the picture of a step; returns what chooses the best one."""
+    params = evaluated_params(state)
+    scores = validator.scores(params)
+    self.log.write(self.offset + step, 'validation', self.stage, scores)
+    validator.draw(params, step)
+    return validator.choosing(scores)
 
   def _save(self, step: int, state: TrainState, position: Any, metric: float | None) -> None:
     self.log.flush()

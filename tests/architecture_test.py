@@ -12,7 +12,7 @@ LIBRARY, PACKAGES = 'multirater_jax', ('multirater_jax', 'experiments', 'tfds_bu
 
 # Part of the library -> parts it may import, beside itself. A new file must find its place here.
 EDGES = {
-  '__init__': {'adapt', 'method', 'methods', 'metrics', 'predict'},
+  '__init__': {'adaptation', 'method', 'methods', 'metrics', 'predict'},
   # Leaves: nothing of ours.
   'checkpoints': set(),
   'diffusion': set(),
@@ -50,14 +50,16 @@ EDGES = {
   'results': {'experiment', 'score_tables', 'scoring'},
   'robustness': {'data', 'experiment', 'metrics', 'scoring', 'workdir'},
   'predict': {'checkpoints', 'experiment', 'method'},
-  'adapt': {'method'},
-  'new_rater': {'adapt', 'data', 'experiment', 'method', 'metrics', 'predict'},
+  'adaptation': {'method'},
+  'new_rater': {'adaptation', 'data', 'experiment', 'method', 'metrics', 'predict'},
   'comparison': {'data', 'metrics'},
   'prompt_obedience': {'experiment', 'method', 'scoring', 'style_prompts', 'text'},
+  'step_curve': {'experiment', 'metrics', 'scoring', 'workdir'},
+  'validation': {'experiment', 'method', 'metrics', 'report', 'scoring', 'sharding'},
   'train': {
-    *('checkpoints', 'data', 'experiment', 'interrupts', 'method', 'metric_log', 'metrics'),
+    *('checkpoints', 'data', 'experiment', 'interrupts', 'method', 'metric_log'),
     *('networks',),  # pretrained weights of a trunk
-    *('optimizer', 'progress', 'scoring', 'sharding', 'train_log', 'train_step'),
+    *('optimizer', 'progress', 'sharding', 'train_log', 'train_step', 'validation'),
   },
   # The other two packages.
   'tfds_builders': {'data'},  # its errors and the phantom's formulas
@@ -76,18 +78,18 @@ EDGES = {
       'metrics',
     ),
     *('panels', 'predict', 'prompt_obedience', 'report', 'results', 'robustness', 'score_tables'),
-    *('scoring', 'style_prompts', 'text'),
+    *('scoring', 'step_curve', 'style_prompts', 'text'),
     *('sharding', 'tfds_builders', 'train', 'train_log', 'train_step', 'workdir'),
   },
 }
 
 # Packages that only some parts of the library may import.
 ONLY_IN = {
-  'flax': {'adapt', 'networks', 'optimizer', 'predict'},
+  'flax': {'adaptation', 'networks', 'optimizer', 'predict'},
   'grain': {'data'},
   'matplotlib': {'report'},
   'ml_collections': {'experiment'},
-  'optax': {'adapt', 'optimizer', 'train', 'train_step'},
+  'optax': {'adaptation', 'optimizer', 'train', 'train_step'},
   'orbax': {'checkpoints'},
   'PIL': {'report'},
   'sentence_transformers': {'text'},

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import zlib
@@ -143,13 +144,15 @@ class Stored:
         'name': found['name'].bytes_list.value[0].decode(),
         'spacing': np.array(found['spacing'].float_list.value, np.float32),
       }
-    except (DecodeError, IndexError, zlib.error) as error:
+    except (DecodeError, IndexError, zlib.error, OverflowError, MemoryError) as error:
       raise ValueError(f'record {index} cannot be decoded: {error}') from error
 
 
 def _unpack(found: Any, key: str, dtype: type) -> np.ndarray:
   shape = tuple(found[f'{key}/shape'].int64_list.value)
-  content = zlib.decompress(found[f'{key}/value'].bytes_list.value[0])
+  size = math.prod(shape) * np.dtype(dtype).itemsize
+  # A buffer of the right size from the start: zlib else grows it by copying.
+  content = zlib.decompress(found[f'{key}/value'].bytes_list.value[0], bufsize=max(size, 1))
   return np.frombuffer(content, dtype).reshape(shape)
 
 

@@ -59,6 +59,19 @@ def summarize(record: dict[str, Any]) -> dict[str, Any]:
   }
 
 
+def agrees(record: dict[str, Any], line: dict[str, Any]) -> bool:
+  """Is this the record of that line? Its bytes are not hashed again: array_record and zlib did.
+
+  Hashing took a third of the time of a first read.
+  """
+  return (
+    record['name'] == line['name']
+    and record['case'] == line['case']
+    and record['masks'].shape[1:] == tuple(line['size'])
+    and record['annotated'].tolist() == [area is not None for area in line['areas']]
+  )
+
+
 def write_records(directory: pathlib.Path) -> None:
   """Reads every record once and writes ``records.json`` beside the shards, all or nothing."""
   source = Stored(directory)

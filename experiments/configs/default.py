@@ -4,6 +4,8 @@ A config is executed Python: run only configs you trust. Tuples, not lists, so t
 can set them.
 """
 
+import re
+
 from ml_collections import ConfigDict, config_dict
 
 SCALES = ('cpu', 'paper')
@@ -21,19 +23,31 @@ DATA_SETS = tuple(STEPS)
 
 
 def parse(argument: str) -> tuple[str, str]:
-  """Splits ``'<data set>[,<scale>]'``; the scale is ``cpu`` unless given."""
-  name, _, scale = argument.partition(',')
-  scale = scale or 'cpu'
-  for value, known, what in ((name, DATA_SETS, 'data set'), (scale, SCALES, 'scale')):
-    if value not in known:
-      raise ValueError(f'Unknown {what} "{value}" in the config; known: {", ".join(known)}.')
+  """The data set and the scale of ``'<data set>[,<scale>[,<steps>]]'``; the scale is ``cpu``."""
+  name, scale, _ = _parts(argument)
   return name, scale
 
 
 def steps(argument: str) -> tuple[int, int]:
-  """How long a method's first stage trains, and how long a later one."""
-  name, scale = parse(argument)
+  """How long a method's first stage trains, and how long a later one.
+
+  ``<steps>`` of the argument says it as ``<first>+<later>``, such as ``phantom,cpu,400+160``.
+  """
+  name, scale, given = _parts(argument)
+  if given:
+    return given
   return STEPS[name] if scale == 'cpu' else PAPER_STEPS
+
+
+def _parts(argument: str) -> tuple[str, str, tuple[int, ...]]:
+  name, scale, given, *rest = [*argument.split(','), '', '']
+  scale = scale or 'cpu'
+  for value, known, what in ((name, DATA_SETS, 'data set'), (scale, SCALES, 'scale')):
+    if value not in known:
+      raise ValueError(f'Unknown {what} "{value}" in the config; known: {", ".join(known)}.')
+  if any(rest) or (given and not re.fullmatch(r'[1-9]\d*\+[1-9]\d*', given)):
+    raise ValueError(f'"{argument}" in the config is not "<data set>,<scale>,<first>+<later>".')
+  return name, scale, tuple(map(int, given.split('+'))) if given else ()
 
 
 def base(method: str, argument: str) -> ConfigDict:
@@ -57,6 +71,9 @@ def base(method: str, argument: str) -> ConfigDict:
       'panels': 12,
       'robustness_records': 0,  # 0: no robustness test
       'robustness_samples': 8,
+      'step_counts': (),  # of the sampler, compared by GED; diffusion methods only
+      'step_records': 24,
+      'step_samples': 8,
     }
   )
   config.model = ConfigDict()
@@ -270,9 +287,10 @@ def diffusion(scale: str) -> ConfigDict:
 
 
 def diffusion_evaluation(scale: str) -> ConfigDict:
-  """Smaller validation than for one-pass methods on a CPU: a sample costs many passes."""
+  """A curve over steps; on a CPU a smaller validation, as a sample costs many passes."""
   small = {'validation_records': 48, 'validation_samples': 4}
-  return ConfigDict({} if scale == 'paper' else small)
+  counts = {'step_counts': (2, 5, 10, 25, 50)}
+  return ConfigDict(counts if scale == 'paper' else counts | small)
 
 
 def trunk_alone(scale: str) -> ConfigDict:

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import threading
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -89,15 +90,15 @@ class Source:
   def _decode(self, index: int) -> Record:
     try:
       stored = self._stored[index]
-      summary = records.summarize(stored)
     except _READING as error:
       raise self._damaged(f'{self._stored.shard_of(index)}: {_first_line(error)}') from error
-    if summary != self.info.records[index]:
+    line = self.info.records[index]
+    if not records.agrees(stored, line):
       shard = self._stored.shard_of(index)
       raise self._damaged(f'{shard}: record {index} differs from records.json')
     masks, annotated = stored['masks'], stored['annotated']
     if self.rater_order == 'area_rank':
-      order = rank_by_area(masks, annotated)
+      order = rank_by_area(line['areas'])
       masks, annotated = masks[order], annotated[order]
     case = self._case_numbers[stored['case']]
     decoded = Record(
@@ -136,12 +137,9 @@ def _limits(
   return 0.0, float(np.iinfo(image.dtype).max) if image.dtype.kind == 'u' else 1.0
 
 
-def rank_by_area(
-  masks: UInt8[np.ndarray, 'r h w'], annotated: Bool[np.ndarray, ' r']
-) -> Integer[np.ndarray, ' r']:
-  """Rater numbers by ascending foreground area; raters that did not draw come last."""
-  areas = [np.count_nonzero(mask) for mask in masks]
-  return np.lexsort((areas, ~annotated))
+def rank_by_area(areas: Sequence[int | None]) -> list[int]:
+  """Rater numbers by ascending foreground area; raters that did not draw (None) come last."""
+  return sorted(range(len(areas)), key=lambda rater: (areas[rater] is None, areas[rater] or 0))
 
 
 def _checked_order(order: str | None, info: records.SetInfo) -> str:

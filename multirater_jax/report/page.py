@@ -8,6 +8,7 @@ from multirater_jax.report import gallery, html, provenance, quality, scores, st
 from multirater_jax.report.part import identity_warning
 from multirater_jax.report.reading import Run, read_run
 from multirater_jax.report.score_table import score_table
+from multirater_jax.report.step_curve import sampler_steps
 
 SECTIONS = (
   ('Scores', '', score_table),
@@ -19,6 +20,11 @@ SECTIONS = (
     'Robustness',
     'evaluation/robustness.json is absent (methods with a harmonizer only)',
     sturdiness.artifacts,
+  ),
+  (
+    'Steps of the sampler',
+    'evaluation/step_curve.json is absent (diffusion methods only)',
+    sampler_steps,
   ),
   ('Learning curves', 'metrics.jsonl is absent', training.learning),
   ('Data', 'split.json and fingerprint.json are absent', provenance.data),

@@ -20,6 +20,7 @@ class Run(NamedTuple):
   metrics: list
   panels: dict
   robustness: list
+  step_curve: list
   fingerprint: dict
   split: dict
   environment: dict
@@ -48,6 +49,7 @@ def read_run(workdir: Path) -> Run:
     metrics=read_lines(workdir / 'metrics.jsonl'),
     panels=read_arrays(evaluation / 'panels.npz'),
     robustness=read_json(evaluation / 'robustness.json', []),
+    step_curve=read_json(evaluation / 'step_curve.json', []),
     fingerprint=read_json(workdir / 'fingerprint.json', {}),
     split=read_json(workdir / 'split.json', {}),
     environment=read_json(workdir / 'environment.json', {}),

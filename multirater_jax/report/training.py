@@ -5,7 +5,7 @@ from multirater_jax.report.part import Part, figure_name
 from multirater_jax.report.reading import Run
 
 _NOT_TERMS = ('kind', 'stage', 'step', 'time')
-_SPEED = ('images_per_second', 'data_wait_share')
+_SPEED = ('images_per_second', 'outputs_per_second', 'data_wait_share')
 
 
 def learning(run: Run) -> Part | None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from multirater_jax.data.errors import DataError
 from multirater_jax.data.source import Source, rank_by_area
@@ -45,11 +44,11 @@ def test_area_rank_sorts_by_area_with_absent_raters_last(tiny_dir):
   assert source.raters[0] == 'area rank 1'
 
 
-@given(hnp.arrays(np.uint8, (4, 3, 3), elements=st.integers(0, 1)), hnp.arrays(bool, 4))
-def test_rank_by_area_is_a_permutation(masks, annotated):
-  order = rank_by_area(masks, annotated)
-  assert sorted(order) == [0, 1, 2, 3]
-  keys = [(not annotated[r], masks[r].sum()) for r in order]
+@given(st.lists(st.none() | st.integers(0, 5), max_size=6))
+def test_rank_by_area_is_a_permutation(areas):
+  order = rank_by_area(areas)
+  assert sorted(order) == list(range(len(areas)))
+  keys = [(areas[r] is None, areas[r] or 0) for r in order]
   assert keys == sorted(keys)
 
 
@@ -141,7 +140,7 @@ def test_the_damaged_one_of_several_shards_is_named(tmp_path, damage):
 
 def test_no_flipped_byte_changes_a_record_unnoticed(tiny_dir, tmp_path):
   (shard,) = tiny_dir.glob('*.array_record*')
-  places = np.random.default_rng(0).integers(0, shard.stat().st_size, 40)
+  places = np.random.default_rng(0).integers(0, shard.stat().st_size, 120)
   noticed = 0
   for number, place in enumerate(places):
 

@@ -136,3 +136,15 @@ def test_published_splits_that_cannot_be(settings, sentence, tmp_path, data_dir,
   more = {f'data__split__{key}': value for key, value in settings.items()}
   assert tiny.call(tiny.arguments(tmp_path, data_dir, **more)) == 2
   assert sentence in tiny.sentence(capsys)
+
+
+def test_the_argument_may_name_the_steps():
+  assert default.steps('phantom,cpu,400+160') == (400, 160)
+  assert default.steps('phantom') == default.STEPS['phantom']
+  assert default.steps('lidc_slices,paper') == default.PAPER_STEPS
+
+
+@pytest.mark.parametrize('argument', ['phantom,cpu,400', 'phantom,cpu,0+5', 'phantom,cpu,4+5,6'])
+def test_a_wrong_argument_is_refused(argument):
+  with pytest.raises(ValueError, match='is not "<data set>,<scale>,<first>'):
+    default.parse(argument)

@@ -10,7 +10,7 @@ from multirater_jax.checkpoints import digest
 from multirater_jax.progress import Progress
 from multirater_jax.train import Stopped, train
 
-TIMES = ('images_per_second', 'data_wait_share')
+TIMES = ('images_per_second', 'data_wait_share', 'outputs_per_second')
 PATIENCE = 1800  # seconds that a start may take on a busy machine
 
 

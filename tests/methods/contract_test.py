@@ -14,7 +14,7 @@ import shrunk
 from flax.traverse_util import flatten_dict
 from processes import finish, start, unused_port
 
-from multirater_jax.adapt import adapt
+from multirater_jax.adaptation import adapt
 from multirater_jax.experiment import build_method
 from multirater_jax.losses import cross_entropy
 from multirater_jax.method import image_keys
