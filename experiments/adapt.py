@@ -19,7 +19,7 @@ from multirater_jax import new_rater
 from multirater_jax.checkpoints import CheckpointError
 from multirater_jax.data.errors import DataError
 from multirater_jax.data.source import Source
-from multirater_jax.predict import run_facts
+from multirater_jax.trained import run_facts
 from multirater_jax.workdir import write_json
 
 _RATER = flags.DEFINE_string('rater', None, 'Name of the new rater in the data set.')
@@ -33,7 +33,7 @@ def run() -> int:
     raise DataError('Give --workdir=RUN and --rater=NAME.')
   workdir = Path(command.WORKDIR.value)
   try:
-    config, _, _ = run_facts(workdir)
+    config = run_facts(workdir).config
     name = data_flags.dataset('folder')
     directory = tfds_builders.prepare(name, data_flags.DATA_DIR.value, **data_flags.options())
     percentiles = tuple(config['data']['percentiles']) or None

@@ -14,11 +14,11 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import command, startup
-from multirater_jax import predict
 from multirater_jax.checkpoints import CheckpointError
 from multirater_jax.data.errors import DataError
 from multirater_jax.experiment import open_experiment, outputs_of
 from multirater_jax.prompt_obedience import obedience
+from multirater_jax.trained import load_method
 from multirater_jax.workdir import write_json
 
 _START = flags.DEFINE_string('start', 'conservative outline, excludes the halo', 'First prompt.')
@@ -49,7 +49,7 @@ def measure(workdir: Path) -> dict[str, Any]:
   if 'text_dim' not in config.model:
     raise DataError(f'The method {config.method} takes no prompts; train prosona.')
   stage = [output.stage for output in outputs_of(config) if output.verb == 'personalize'][-1]
-  method, params = predict.load(workdir, stage)
+  method, params = load_method(workdir, stage)
   experiment = open_experiment(config, workdir, startup.prepare_data(config))
   ends = (_START.value, _END.value)
   return obedience(experiment, stage, method, params, ends=ends, points=_POINTS.value)

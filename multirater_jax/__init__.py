@@ -13,9 +13,21 @@ if TYPE_CHECKING:
   from multirater_jax.method import Batch, Loss, Method
   from multirater_jax.methods import METHODS
   from multirater_jax.metrics.score import score
-  from multirater_jax.predict import load, personalize, sample
+  from multirater_jax.model import Model, load
+  from multirater_jax.predict import personalize, sample
 
-__all__ = ['METHODS', 'Batch', 'Loss', 'Method', 'adapt', 'load', 'personalize', 'sample', 'score']
+__all__ = [
+  'METHODS',
+  'Batch',
+  'Loss',
+  'Method',
+  'Model',
+  'adapt',
+  'load',
+  'personalize',
+  'sample',
+  'score',
+]
 
 # Imported at first use: processes that only read files need no JAX, which takes seconds to start.
 _HOMES = {
@@ -24,7 +36,8 @@ _HOMES = {
   'Loss': 'method',
   'Method': 'method',
   'adapt': 'adaptation',
-  'load': 'predict',
+  'Model': 'model',
+  'load': 'model',
   'personalize': 'predict',
   'sample': 'predict',
   'score': 'metrics.score',

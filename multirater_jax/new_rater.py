@@ -16,7 +16,7 @@ from multirater_jax.data.tiles import eval_batches
 from multirater_jax.experiment import build_method
 from multirater_jax.method import Method, Params, image_keys
 from multirater_jax.metrics import bootstrap
-from multirater_jax.predict import load, run_facts, save_adapted
+from multirater_jax.trained import load_method, run_facts, save_adapted
 
 
 class Task(NamedTuple):
@@ -58,10 +58,11 @@ def _number_of(source: Source, rater: str) -> int:
 
 def fit(workdir: Path, task: Task, name: str, *, steps: int, seed: int) -> dict[str, Any]:
   """Adapts the run to the rater, saves it under ``name`` and returns scores with intervals."""
-  config, num_raters, num_classes = run_facts(workdir)
+  facts = run_facts(workdir)
+  config, num_raters = facts.config, len(facts.raters)
   stage = config['stages'][-1]
-  grown = build_method(config, stage, num_raters=num_raters + 1, num_classes=num_classes)
-  _, before = load(workdir, stage)
+  grown = build_method(config, stage, num_raters=num_raters + 1, num_classes=facts.num_classes)
+  _, before = load_method(workdir, stage)
   image, masks = _crops(task, config['data'])
   params = adapt(grown, before, image, masks, num_raters=num_raters, steps=steps, seed=seed)
   save_adapted(workdir, name, params)

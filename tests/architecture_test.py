@@ -12,7 +12,7 @@ LIBRARY, PACKAGES = 'multirater_jax', ('multirater_jax', 'experiments', 'tfds_bu
 
 # Part of the library -> parts it may import, beside itself. A new file must find its place here.
 EDGES = {
-  '__init__': {'adaptation', 'method', 'methods', 'metrics', 'predict'},
+  '__init__': {'adaptation', 'method', 'methods', 'metrics', 'model', 'predict'},
   # Leaves: nothing of ours.
   'checkpoints': set(),
   'diffusion': set(),
@@ -49,9 +49,13 @@ EDGES = {
   'panels': {'experiment', 'method', 'score_tables', 'scoring'},
   'results': {'experiment', 'score_tables', 'scoring'},
   'robustness': {'data', 'experiment', 'metrics', 'scoring', 'workdir'},
-  'predict': {'checkpoints', 'experiment', 'method'},
+  'predict': {'method'},
+  'trained': {'checkpoints', 'data', 'experiment', 'method'},
+  'windows': {'data'},
+  'scans': {'model'},
+  'model': {'data', 'method', 'predict', 'text', 'trained', 'windows'},
   'adaptation': {'method'},
-  'new_rater': {'adaptation', 'data', 'experiment', 'method', 'metrics', 'predict'},
+  'new_rater': {'adaptation', 'data', 'experiment', 'method', 'metrics', 'trained'},
   'comparison': {'data', 'metrics'},
   'prompt_obedience': {'experiment', 'method', 'scoring', 'style_prompts', 'text'},
   'step_curve': {'experiment', 'metrics', 'scoring', 'workdir'},
@@ -77,15 +81,24 @@ EDGES = {
       'methods',
       'metrics',
     ),
-    *('panels', 'predict', 'prompt_obedience', 'report', 'results', 'robustness', 'score_tables'),
+    *(
+      'model',
+      'panels',
+      'prompt_obedience',
+      'report',
+      'results',
+      'robustness',
+      'scans',
+      'score_tables',
+    ),
     *('scoring', 'step_curve', 'style_prompts', 'text'),
-    *('sharding', 'tfds_builders', 'train', 'train_log', 'train_step', 'workdir'),
+    *('sharding', 'tfds_builders', 'train', 'train_log', 'train_step', 'trained', 'workdir'),
   },
 }
 
 # Packages that only some parts of the library may import.
 ONLY_IN = {
-  'flax': {'adaptation', 'networks', 'optimizer', 'predict'},
+  'flax': {'adaptation', 'networks', 'optimizer', 'trained'},
   'grain': {'data'},
   'matplotlib': {'report'},
   'ml_collections': {'experiment'},

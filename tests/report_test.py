@@ -147,6 +147,11 @@ def write_run(workdir):
   ]  # fmt: skip
   files = {
     'evaluation/robustness.json': entries,
+    'evaluation/step_curve.json': [
+      {'steps': steps, 'used': steps == 10, 'records': 24,
+       'ged': {'mean': ged, 'low': ged - 0.02, 'high': ged + 0.02}}
+      for steps, ged in ((2, 0.25), (10, 0.18), (50, 0.17))
+    ],
     'config.json': {'method': 'harmonized', 'stages': [{'name': 'diversify', 'steps': 800}]},
     'split.json': {
       'seed': 0, 'hash': 'a' * 64, 'train': [f'case_{i}' for i in range(2000)],
@@ -250,7 +255,12 @@ def test_size_is_reasonable_and_figures_are_png_files(finished):
   assert (finished / 'report.html').stat().st_size < 3e6
   names = {path.name for path in (finished / 'report').iterdir()}
   assert {'curve_loss.png', 'panel_00_typical.png', 'reliability.png', 'score_ged.png'} <= names
-  assert {'dice_matrix_0.png', 'distribution_ged.png', 'robustness_ged.png'} <= names
+  assert {
+    'dice_matrix_0.png',
+    'distribution_ged.png',
+    'robustness_ged.png',
+    'step_curve.png',
+  } <= names
   for path in (finished / 'report').iterdir():
     Image.open(BytesIO(path.read_bytes())).verify()
 
@@ -344,6 +354,7 @@ def test_hostile_names_are_text(workdir):
     ('metrics.jsonl', 'Learning curves'),
     ('evaluation/panels.npz', 'Panels'),
     ('evaluation/robustness.json', 'Robustness'),
+    ('evaluation/step_curve.json', 'Steps of the sampler'),
     ('evaluation/cases.csv', 'Distribution over units'),
     ('environment.json', 'Environment'),
     ('config.json', 'Configuration'),

@@ -28,8 +28,13 @@ RATERS = 3
 NUM_IMAGES = 15  # three to a case
 
 
-def by_rule(*, num_classes: int, num_raters: int, dtype: Any, harmonizer: bool = True) -> Method:
-  """Samples are the bright pixels, above a level drawn from the image's key."""
+def by_rule(
+  *, num_classes: int, num_raters: int, dtype: Any, harmonizer: bool = True, num_steps: int = 4
+) -> Method:
+  """Samples are the bright pixels, above a level drawn from the image's key.
+
+  A "sampler" of fewer steps marks less.
+  """
   del num_classes, num_raters, dtype
 
   def probs(image, levels):
@@ -38,11 +43,11 @@ def by_rule(*, num_classes: int, num_raters: int, dtype: Any, harmonizer: bool =
 
   def sample(params, rngs, image, num_samples):
     levels = jax.vmap(lambda key: jax.random.uniform(key, (num_samples,)))(rngs)
-    return probs(image, levels + (params['level'] if harmonizer else 2.0))
+    return probs(image, levels + (4 / num_steps - 1) + (params['level'] if harmonizer else 2.0))
 
   def personalize(params, rngs, image, style):
     del rngs
-    levels = params['level'] + jnp.arange(len(style)) / (2 * len(style))
+    levels = params['level'] + style @ (jnp.arange(style.shape[1]) / (2 * style.shape[1]))
     return probs(image, jnp.tile(levels, (len(image), 1)))
 
   return Method(lambda rng, batch: {'level': jnp.zeros(())}, lambda *_: None, sample, personalize)

@@ -58,7 +58,7 @@ class Source:
     self.info = records.read_info(self.directory)
     self.rater_order = _checked_order(rater_order, self.info)
     self.percentiles = percentiles and tuple(percentiles)
-    self.raters = _rater_names(self.rater_order, self.info)
+    self.raters = rater_names(self.rater_order, self.info.raters)
     self.case_names = sorted(set(self.info.cases))
     self._case_numbers = {name: number for number, name in enumerate(self.case_names)}
     self._cache: dict[int, Record] = {}
@@ -106,7 +106,7 @@ class Source:
       masks=masks,
       annotated=annotated,
       spacing=stored['spacing'],
-      limits=_limits(stored['image'], self.percentiles),
+      limits=limits(stored['image'], self.percentiles),
       foreground=np.flatnonzero(masks.any(axis=0)).astype(np.int32),
       case=case,
       index=index,
@@ -128,9 +128,10 @@ def _first_line(reason: object) -> str:
   return lines[0][:200]
 
 
-def _limits(
+def limits(
   image: Shaped[np.ndarray, 'h w c'], percentiles: tuple[float, float] | None
 ) -> tuple[float, float]:
+  """The stored intensities that become 0 and 1."""
   if percentiles:
     low, high = np.percentile(image, percentiles)
     return float(low), float(high)
@@ -155,9 +156,10 @@ def _checked_order(order: str | None, info: records.SetInfo) -> str:
   return order
 
 
-def _rater_names(order: str, info: records.SetInfo) -> list[str]:
+def rater_names(order: str | None, raters: Sequence[str]) -> list[str]:
+  """What axis r is called under an order of the raters of a set."""
   if order == 'area_rank':
-    return [f'area rank {rank + 1}' for rank in range(len(info.raters))]
+    return [f'area rank {rank + 1}' for rank in range(len(raters))]
   if order == 'shuffle':
-    return [f'drawn {position + 1}' for position in range(len(info.raters))]
-  return info.raters
+    return [f'drawn {position + 1}' for position in range(len(raters))]
+  return list(raters)

@@ -1,7 +1,6 @@
 import json
 import shutil
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl.testing import flagsaver
@@ -52,14 +51,14 @@ def test_a_new_rater_is_fitted_saved_and_loaded(run, folder, capsys):
   means = [scores['dice'][name]['mean'] for name in ('adapted', 'consensus')]
   assert gain['mean'] == pytest.approx(means[0] - means[1], abs=1e-6)
   assert str(run / 'adapted') in capsys.readouterr().out
-  method, params = mr.load(run, new_rater='rater_new')
+  model = mr.load(run, new_rater='rater_new')
   raters = len(json.loads((run / 'fingerprint.json').read_text())['raters'])
-  image = jnp.zeros((1, 32, 32, 1))
-  maps = mr.personalize(method, params, image, np.eye(raters + 1))
-  old_method, old = mr.load(run)
-  known = mr.personalize(old_method, old, image, np.eye(raters))
-  assert maps.shape[1] == raters + 1
-  np.testing.assert_allclose(maps[:, :raters], known, atol=1e-5)
+  image = np.zeros((32, 32), np.uint8)
+  maps, known = model.personalize(image), mr.load(run).personalize(image)
+  assert model.raters[-1] == 'rater_new'
+  assert len(maps) == raters + 1
+  np.testing.assert_allclose(maps[:raters], known, atol=1e-5)
+  np.testing.assert_allclose(model.personalize(image, ['rater_new'])[0], maps[-1], atol=1e-5)
 
 
 def test_what_cannot_be_fitted_is_said(run, folder):

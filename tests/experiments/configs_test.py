@@ -71,6 +71,10 @@ def check_files(workdir, config):
   assert files >= RUN_FILES
   assert not [name for name in files if name.rpartition('/')[2].startswith('.')]
   assert ('evaluation/robustness.json' in files) == bool(config['evaluation']['robustness_records'])
+  assert ('evaluation/step_curve.json' in files) == bool(config['evaluation']['step_counts'])
+  for stage in config['stages']:
+    first, last = 0, config['stage'][stage]['steps']
+    assert {f'sanity/{stage}-{step:06d}.png' for step in (first, last)} <= files
   page = (workdir / 'report.html').read_text()
   assert all(f'stage {n + 1}: {stage}' in page for n, stage in enumerate(config['stages']))
 
@@ -106,6 +110,7 @@ def check_log(workdir, config):
   assert {line['stage'] for line in validated} == set(config['stages'])
   for line in validated:
     assert config['stage'][line['stage']]['best_by'] in line
+    assert line['outputs_per_second'] > 0
 
 
 @pytest.mark.parametrize('data', default.DATA_SETS)

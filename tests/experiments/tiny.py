@@ -64,6 +64,7 @@ def arguments(
   config = importlib.import_module(f'experiments.configs.{method}').get_config(data)
   settings = {'data.data_dir': data_dir, **_SIZES}
   settings |= _PHANTOM if data == 'phantom' else {}
+  settings |= {'evaluation.step_counts': '(1,2)'} if config.evaluation.step_counts else {}
   for stage in config.stages:
     settings |= {f'stage.{stage}.{key}': value for key, value in _STAGE.items()}
     settings[f'stage.{stage}.steps'] = steps
