@@ -13,7 +13,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from experiments import command, startup
+from experiments import command, memory, startup
 from experiments.dry_run import dry_run
 from multirater_jax import sharding
 from multirater_jax.checkpoints import CheckpointError, digest
@@ -147,4 +147,5 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 if __name__ == '__main__':
+  memory.keep_freed()
   app.run(main, flags_parser=parse_flags)

@@ -1,6 +1,8 @@
 """What training and evaluation share: a config turned into data, splits, mesh and methods."""
 
-from collections.abc import Mapping
+import functools
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,15 +103,20 @@ def make_method(experiment: Experiment, stage: str, **changes: Any) -> Method:
 def build_method(
   config: Mapping[str, Any], stage: str, *, num_raters: int, num_classes: int, **changes: Any
 ) -> Method:
-  """The method of a stage of a config given as nested dicts; ``changes`` replace arguments."""
+  """The method of a stage of a config given as nested dicts; ``changes`` replace arguments.
+
+  The same settings give the same object, so that what was compiled for it is found again.
+  """
   arguments = {**config['model'], **config['stage'][stage]['method'], **changes}
-  dtype = arguments.pop('dtype', 'float32')
-  return METHODS[config['method']](
-    num_classes=num_classes,
-    num_raters=num_raters,
-    dtype=None if dtype == 'float32' else jnp.dtype(dtype),
-    **{name: _tuples(value) for name, value in arguments.items()},
-  )
+  arguments |= {'num_classes': num_classes, 'num_raters': num_raters}
+  return _built(METHODS[config['method']], json.dumps(arguments, sort_keys=True))
+
+
+@functools.lru_cache(maxsize=32)
+def _built(factory: Callable[..., Method], arguments: str) -> Method:
+  values = {name: _tuples(value) for name, value in json.loads(arguments).items()}
+  dtype = values.pop('dtype', 'float32')
+  return factory(dtype=None if dtype == 'float32' else jnp.dtype(dtype), **values)
 
 
 def _tuples(value: Any) -> Any:

@@ -1,12 +1,15 @@
 """Pictures for the report: typical, best and worst images of the test split with all outputs."""
 
+import contextlib
+import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from multirater_jax import sharding
 from multirater_jax.experiment import Experiment, make_method, outputs_of, stage_key
 from multirater_jax.method import image_keys
 from multirater_jax.score_tables import Row
@@ -32,7 +35,9 @@ def write_panels(experiment: Experiment, stages: dict[str, Any], rows: list[Row]
     'ged': np.array([ged for _, _, ged in chosen], np.float32),
   }
   for output in outputs_of(experiment.config):
-    panels |= _draw(experiment, output, jax.device_get(stages[output.stage]), batch)
+    params = stages[output.stage]
+    params = params if jax.process_count() == 1 else jax.device_get(params)
+    panels |= _draw(experiment, output, params, batch)
   path = experiment.workdir / 'evaluation' / 'panels.npz'
   temporary = path.with_name('.panels.npz')
   np.savez_compressed(temporary, **panels)
@@ -103,13 +108,7 @@ def _draw(experiment, output, params, batch) -> dict[str, np.ndarray]:
   )
   rng = jax.random.fold_in(stage_key(experiment, output.stage), 3)
   unit = batch['case' if experiment.config.data.score_by == 'case' else 'index']
-  keys = image_keys(rng, jnp.asarray(unit))
-  probs = np.concatenate(
-    [  # one image at a time: tiles may be large
-      np.asarray(predict(params, keys[i : i + 1], jnp.asarray(batch['image'][i : i + 1])))
-      for i in range(len(unit))
-    ]
-  )
+  probs = _predicted(experiment, functools.partial(predict, params), rng, unit, batch['image'])
   hard = probs.argmax(-1).astype(np.uint8)
   if output.verb == 'personalize':
     return {'personalized': hard}
@@ -121,3 +120,21 @@ def _draw(experiment, output, params, batch) -> dict[str, np.ndarray]:
     'entropy': -(mean * np.log(np.maximum(mean, 1e-12))).sum(-1).astype(np.float32),
     'disagreement': foreground.var(1).astype(np.float32),
   }
+
+
+def _predicted(
+  experiment: Experiment, predict: Callable, rng: jax.Array, unit: np.ndarray, image: np.ndarray
+) -> np.ndarray:
+  """Outputs of all images, in batches of the shape that scoring compiled ``predict`` for.
+
+  The first process works alone here; where there are others it has to compile it anew.
+  """
+  size, together = experiment.config.data.eval_batch_size, jax.process_count() == 1
+  place = functools.partial(sharding.place_batch, experiment.mesh) if together else np.asarray
+  found = []
+  with jax.set_mesh(experiment.mesh) if together else contextlib.nullcontext():
+    for start in range(0, len(unit), size):
+      rows = np.arange(start, start + size).clip(max=len(unit) - 1)
+      probs = predict(image_keys(rng, place(unit[rows])), place(image[rows]))
+      found.append(np.asarray(probs)[: len(unit) - start])
+  return np.concatenate(found)

@@ -26,7 +26,7 @@ def write_robustness(experiment: Experiment, stage: str, params: Any) -> None:
   with jax.set_mesh(experiment.mesh):
     for harmonizer in (True, False):
       predict = make_predict(
-        make_method(experiment, stage, harmonizer=harmonizer),
+        make_method(experiment, stage, **({} if harmonizer else {'harmonizer': False})),
         verb='sample',
         num_samples=options.robustness_samples,
         num_raters=len(experiment.source.info.raters),

@@ -1,5 +1,6 @@
 """Predict a part of the split and count: what validation and evaluation have in common."""
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -89,8 +90,12 @@ def count_records(
   return total
 
 
+@functools.lru_cache(maxsize=16)
 def make_predict(method: Method, *, verb: str, num_samples: int, num_raters: int) -> Callable:
-  """Compiled ``(params, keys, image) -> probs``: samples [b s h w k], or one map a rater."""
+  """Compiled ``(params, keys, image) -> probs``: samples [b s h w k], or one map a rater.
+
+  The same arguments give the same function, which compiles once a shape.
+  """
 
   def predict(params, keys, image):
     if verb == 'personalize':

@@ -46,7 +46,7 @@ EDGES = {
   'case_rows': {'metrics', 'score_tables'},
   'surfaces': {'experiment', 'method', 'metrics', 'scoring', 'sharding'},
   'evaluate': {'experiment', 'metrics', 'score_tables', 'scoring', 'sharding', 'surfaces'},
-  'panels': {'experiment', 'method', 'score_tables', 'scoring'},
+  'panels': {'experiment', 'method', 'score_tables', 'scoring', 'sharding'},
   'results': {'experiment', 'score_tables', 'scoring'},
   'robustness': {'data', 'experiment', 'metrics', 'scoring', 'workdir'},
   'predict': {'method'},
