@@ -1,12 +1,13 @@
 """Predict new images with a trained run: a mask a rater, samples, consensus, uncertainty.
 
   python -m experiments.predict --checkpoint=RUN --input=FILE_OR_FOLDER --output=DIR
-    [--raters=1,3] [--prompt="conservative outline" ...] [--samples=16] [--seed=0]
+    [--raters=1,3] [--prompt="conservative outline" ...] [--samples=16] [--seed=0] [--html]
 
 Reads PNG, JPEG, TIFF, NIfTI (volumes slice by slice, with the same draws for all slices) and CT
 series of DICOM files; intensities are scaled as in the training of RUN. Writes a folder an image
 below DIR; its ``summary.json`` holds sizes with their interval over samples, Dice between raters,
-and flags where an image is unlike those of training. The same command goes on where it stopped.
+and flags where an image is unlike those of training; with ``--html`` a page to look through it
+all, ``explorer.html``. The same command goes on where it stopped.
 Ends with status 0; with 3 where some images could not be predicted, the others are written.
 """
 
@@ -20,42 +21,41 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments import command, prediction_output
+from experiments import command, model_flags, prediction_output
 from multirater_jax import scans
 from multirater_jax.checkpoints import CheckpointError
 from multirater_jax.data.errors import DataError
 from multirater_jax.model import Model, load
+from multirater_jax.report import explorer
 from multirater_jax.trained import Facts, run_facts
 from tfds_builders import inputs
 from tfds_builders.progress import follow, lines
 
-_CHECKPOINT = flags.DEFINE_string('checkpoint', None, 'Folder of the trained run.')
-_STAGE = flags.DEFINE_string('stage', None, 'Stage of the run; the last one where not given.')
 _INPUT = flags.DEFINE_string('input', None, 'An image, a volume, or a folder of them.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Folder of what is written.')
 _RATERS = flags.DEFINE_list('raters', None, 'Names of raters, or numbers from 1; all by default.')
 _PROMPTS = flags.DEFINE_multi_string('prompt', None, 'A manner in words, instead of raters.')
 _NEW_RATER = flags.DEFINE_string('new_rater', None, 'A rater that experiments.adapt fitted.')
-_SAMPLES = flags.DEFINE_integer('samples', 16, 'Plausible masks.', lower_bound=1)
 _OVERLAP = flags.DEFINE_float(
   'overlap', 0.5, 'Of sliding windows, as a share of their side.', 0, 0.9
 )
+_HTML = flags.DEFINE_bool('html', False, 'Also write explorer.html, a page to look through it.')
 
 SOME_FAILED = 3  # exit status
 
 
 def run() -> int:
   """Predicts every input; returns the status."""
-  checkpoint, source, output = _paths()
+  checkpoint, output = model_flags.checkpoint(), model_flags.output()
+  source = model_flags.given('input')
   wish = scans.Wish(
-    _SAMPLES.value,
+    model_flags.SAMPLES.value,
     tuple(_RATERS.value) if _RATERS.value else None,
     tuple(_PROMPTS.value) if _PROMPTS.value else None,
     command.SEED.value,
   )
   try:
     facts = run_facts(checkpoint)
-    model = load(checkpoint, _STAGE.value, new_rater=_NEW_RATER.value)
+    model = load(checkpoint, model_flags.STAGE.value, new_rater=_NEW_RATER.value)
     model.style_of(wish.raters, wish.prompts)  # an unknown rater shows before the first image
   except (CheckpointError, ValueError) as error:
     raise DataError(str(error)) from error
@@ -72,14 +72,6 @@ def run() -> int:
   return SOME_FAILED if failed else 0
 
 
-def _paths() -> tuple[Path, Path, Path]:
-  given = {'checkpoint': _CHECKPOINT, 'input': _INPUT, 'output': _OUTPUT}
-  for name, flag in given.items():
-    if not flag.value:
-      raise DataError(f'Give --{name}; see --help.')
-  return tuple(Path(flag.value).expanduser() for flag in given.values())
-
-
 def _predict(one: inputs.Input, folder: Path, model: Model, facts: Facts, wish: scans.Wish) -> None:
   """Predicts one image, unless its folder holds just this."""
   asked = _asked(one, wish)
@@ -91,17 +83,53 @@ def _predict(one: inputs.Input, folder: Path, model: Model, facts: Facts, wish: 
   _check_channels(scan, facts)
   names = wish.names(model)
   with tempfile.TemporaryDirectory() as scratch:
-    quiet = functools.partial(follow, what=f'slices of {one.name}', total=len(scan.planes))
-    maps = scans.predict(model, scan.planes, wish, Path(scratch), quiet, overlap=_OVERLAP.value)
+    number = len(scan.planes)
+    bar = functools.partial(follow, what=f'slices of {one.name}', total=number)
+    shown = bar if number > 1 else iter
+    maps = scans.predict(model, scan.planes, wish, Path(scratch), shown, overlap=_OVERLAP.value)
     found = {
       'input': str(one.path),
       **scans.measures(maps, names, _voxel_ml(scan)),
       'flags': [*scan.notes, *scans.flags(scan.planes, scan.spacing, model, facts.fingerprint)],
+      'num_classes': model.num_classes,
       'rater_names': list(names),
       'prompts': list(wish.prompts or ()),
       'asked': asked,
     }
-    prediction_output.write(folder, scan, maps, names, found)
+    page = _explored(one.name, scan, maps, model, wish, found) if _HTML.value else None
+    prediction_output.write(folder, scan, maps, names, found, page)
+
+
+def _explored(
+  title: str,
+  scan: inputs.Scan,
+  maps: scans.Maps,
+  model: Model,
+  wish: scans.Wish,
+  found: dict[str, Any],
+) -> explorer.Explored:
+  """What the page shows, with mixtures of the first and the last of raters or prompts."""
+  names = found['rater_names']
+  mix = None
+  if len(names) > 1:
+    ends = model.style_of(wish.raters, wish.prompts)[[0, -1]]
+    masks = scans.mixtures(model, scan.planes, ends, wish, overlap=_OVERLAP.value)
+    mix = explorer.Mix(names[0], names[-1], masks)
+  sizes = {**found['raters'], 'consensus': found['consensus']}
+  facts = [(name, f'{size:.4g} {found["unit"]}') for name, size in sizes.items()]
+  low, high = (found['samples'][end] for end in ('low', 'high'))
+  row, column = scan.spacing or (1.0, 1.0)
+  return explorer.Explored(
+    title,
+    scan.planes,
+    dict(zip(names, maps.raters, strict=True)),
+    *maps[1:],
+    num_classes=model.num_classes,
+    aspect=row / column,
+    mix=mix,
+    facts=[*facts, ('95 % of samples', f'{low:.4g} to {high:.4g} {found["unit"]}')],
+    flags=found['flags'],
+  )
 
 
 def _asked(one: inputs.Input, wish: scans.Wish) -> dict[str, Any]:
@@ -109,11 +137,12 @@ def _asked(one: inputs.Input, wish: scans.Wish) -> dict[str, Any]:
   status = one.path.stat()
   text = f'{one.path.resolve()} {status.st_size} {status.st_mtime_ns}'
   return {
-    'checkpoint': str(Path(_CHECKPOINT.value).resolve()),
-    'stage': _STAGE.value,
+    'checkpoint': str(model_flags.checkpoint().resolve()),
+    'stage': model_flags.STAGE.value,
     'new_rater': _NEW_RATER.value,
     'overlap': _OVERLAP.value,
     'input': hashlib.sha256(text.encode()).hexdigest(),
+    'html': _HTML.value,
     'samples': wish.num_samples,
     'raters': wish.raters and list(wish.raters),
     'prompts': wish.prompts and list(wish.prompts),

@@ -10,13 +10,21 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
+from multirater_jax.report import explorer
 from multirater_jax.scans import Maps
 from tfds_builders.inputs import Scan
 
 SUMMARY = 'summary.json'
 
 
-def write(folder: Path, scan: Scan, maps: Maps, names: tuple[str, ...], found: dict) -> None:
+def write(
+  folder: Path,
+  scan: Scan,
+  maps: Maps,
+  names: tuple[str, ...],
+  found: dict[str, Any],
+  page: explorer.Explored | None = None,
+) -> None:
   """Fills ``folder``, which must not exist; it appears whole or not at all.
 
   ``rater_<name>`` and ``sample_<number>`` hold classes; ``consensus`` is a probability,
@@ -29,13 +37,16 @@ def write(folder: Path, scan: Scan, maps: Maps, names: tuple[str, ...], found: d
   shutil.rmtree(temporary, ignore_errors=True)
   temporary.mkdir()
   try:
+    top = 255 if found['num_classes'] == 2 else 1  # a factor: two classes are to be seen
     for name, mask in zip(names, maps.raters, strict=True):
-      _write(temporary / f'rater_{_file_name(name)}', mask, scan)
+      _write(temporary / f'rater_{_file_name(name)}', mask, scan, top)
     for number, mask in enumerate(maps.samples, 1):
-      _write(temporary / f'sample_{number:02d}', mask, scan)
+      _write(temporary / f'sample_{number:02d}', mask, scan, top)
     for name in ('consensus', 'entropy', 'disagreement'):
       _write(temporary / name, getattr(maps, name), scan)
     (temporary / SUMMARY).write_text(json.dumps(found, indent=1) + '\n')
+    if page:
+      explorer.write(temporary / 'explorer.html', page)
     os.replace(temporary, folder)
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
@@ -54,17 +65,16 @@ def _file_name(name: str) -> str:
   return kept.removeprefix('rater_')
 
 
-def _write(stem: Path, array: Shaped[np.ndarray, 'd h w'], scan: Scan) -> None:
+def _write(stem: Path, array: Shaped[np.ndarray, 'd h w'], scan: Scan, factor: int = 1) -> None:
   if scan.nifti is None:
-    _write_flat(stem, array[0])
+    _write_flat(stem, array[0] * array.dtype.type(factor))
   else:
     _write_nifti(stem.with_name(f'{stem.name}.nii.gz'), array, scan)
 
 
 def _write_flat(stem: Path, array: Shaped[np.ndarray, 'h w']) -> None:
   if array.dtype == np.uint8:
-    shown = array * 255 if array.max() <= 1 else array
-    Image.fromarray(np.ascontiguousarray(shown)).save(f'{stem}.png')
+    Image.fromarray(np.ascontiguousarray(array)).save(f'{stem}.png')
   else:
     Image.fromarray(np.ascontiguousarray(array)).save(f'{stem}.tif')
 

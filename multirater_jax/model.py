@@ -57,6 +57,7 @@ class Model(NamedTuple):
   num_classes: int
   size: int  # pixels of a window's side
   percentiles: tuple[float, float] | None
+  whole: bool  # are images resized to a window, as in training, not cut into several?
   embed: (
     Callable[[Sequence[str]], Float[np.ndarray, 't d']] | None
   )  # of prompts, where it takes any
@@ -139,6 +140,8 @@ class Model(NamedTuple):
     def outputs(squares):  # every window, and every slice of a volume, has the same draw
       return np.asarray(run(self.params, key[jnp.zeros(len(squares), int)], squares, *extra))
 
+    if self.whole:
+      return windows.predict_resized(outputs, unit, size=self.size)
     return windows.predict(outputs, unit, size=self.size, **options)
 
 
@@ -159,8 +162,14 @@ def load(workdir: str | Path, stage: str | None = None, *, new_rater: str | None
     facts.num_classes,
     facts.config['data']['eval_size'],
     tuple(facts.config['data']['percentiles']) or None,
+    _resizes(facts.config['data']),
     _embedder(facts.config) if method.personalize else None,
   )
+
+
+def _resizes(data: dict[str, Any]) -> bool:
+  """Whether the data set stores whole slices at the size of a window."""
+  return data['name'] == 'npc' and data['options']['preset'] != 'stored'
 
 
 def _embedder(config: dict[str, Any]) -> Callable[[Sequence[str]], Any] | None:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from multirater_jax.model import Model
+from multirater_jax.text import normalize
 
 
 class Maps(NamedTuple):
@@ -70,6 +71,27 @@ def predict(
     maps.entropy[number] = found.entropy
     maps.disagreement[number] = found.disagreement
   return maps
+
+
+def mixtures(
+  model: Model,
+  planes: Shaped[np.ndarray, 'd h w c'],
+  ends: Float[np.ndarray, '2 n'],
+  wish: Wish,
+  *,
+  steps: int = 5,
+  **windows: Any,
+) -> UInt8[np.ndarray, 'm d h w']:
+  """Classes on the way from one row of ``style`` to another, the ends included."""
+  share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+  style = (1 - share) * ends[0] + share * ends[1]
+  if wish.prompts is not None:
+    style = normalize(style)
+  found = [
+    model.personalize(plane, style=style, seed=wish.seed, **windows).argmax(-1).astype(np.uint8)
+    for plane in planes
+  ]
+  return np.stack(found, axis=1)
 
 
 def measures(maps: Maps, names: Sequence[str], voxel_ml: float | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 
+import jax
 import numpy as np
 from jaxtyping import Float, Float32, Shaped
 
@@ -66,6 +67,16 @@ def predict(
   total /= weight[..., None]
   top, left = ((total.shape[axis] - length) // 2 for axis, length in ((1, height), (2, width)))
   return total[:, top : top + height, left : left + width]
+
+
+def predict_resized(
+  run: Predict, image: Float[np.ndarray, 'h w c'], *, size: int
+) -> Float32[np.ndarray, 'm h w k']:
+  """Probabilities of an image that is resized to one window, resized back, both linearly."""
+  small = jax.image.resize(image, (size, size, image.shape[-1]), 'linear')
+  probs = run(np.asarray(small)[None])[0]
+  full = (len(probs), *image.shape[:2], probs.shape[-1])
+  return np.asarray(jax.image.resize(probs, full, 'linear'))
 
 
 def _predicted(

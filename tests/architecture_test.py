@@ -52,7 +52,9 @@ EDGES = {
   'predict': {'method'},
   'trained': {'checkpoints', 'data', 'experiment', 'method'},
   'windows': {'data'},
-  'scans': {'model'},
+  'scans': {'model', 'text'},
+  'exported': set(),  # JAX alone
+  'export': {'exported', 'method', 'model', 'trained'},
   'model': {'data', 'method', 'predict', 'text', 'trained', 'windows'},
   'adaptation': {'method'},
   'new_rater': {'adaptation', 'data', 'experiment', 'method', 'metrics', 'trained'},
@@ -77,6 +79,7 @@ EDGES = {
       'new_rater',
       'evaluate',
       'experiment',
+      'export',
       'method',
       'methods',
       'metrics',

@@ -8,7 +8,7 @@ from multirater_jax.model import Model
 @pytest.fixture(scope='module')
 def model():
   method = small_run.by_rule(num_classes=2, num_raters=3, dtype=None)
-  return Model(method, {'level': np.float32(0.1)}, ('anna', 'ben', '7'), 2, 16, None, None)
+  return Model(method, {'level': np.float32(0.1)}, ('anna', 'ben', '7'), 2, 16, None, False, None)
 
 
 @pytest.fixture
@@ -43,6 +43,15 @@ def test_raters_by_name_and_by_number(model, image):
   np.testing.assert_array_equal(model.personalize(image, ['ben', 1]), everyone[[1, 0]])
   np.testing.assert_array_equal(model.personalize(image, ['7']), everyone[[2]])  # a name first
   np.testing.assert_array_equal(model.personalize(image, style=np.eye(3)[1:]), everyone[1:])
+
+
+def test_a_model_of_whole_slices_resizes_them(model, image):
+  whole = model._replace(whole=True)
+  found = whole.predict(image, 2)
+  assert found.raters.shape == (3, 20, 33, 2)
+  np.testing.assert_allclose(found.samples.sum(-1), 1, atol=1e-5)
+  square = np.full((16, 16), 90, np.uint8)
+  np.testing.assert_allclose(whole.sample(square, 3), model.sample(square, 3), atol=1e-6)
 
 
 def test_what_is_not_there_is_said(model, image):

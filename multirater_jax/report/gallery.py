@@ -2,7 +2,7 @@
 
 from html import escape
 
-from multirater_jax.report import html, panels, tiles
+from multirater_jax.report import cases, html, panels, tiles
 from multirater_jax.report.part import Part, figure_name, raters
 from multirater_jax.report.reading import Run
 
@@ -24,12 +24,19 @@ def pictures(run: Run) -> Part | None:
     ]
     if chosen:
       body += f'<h3>{title}</h3>'
-      body += ''.join(tiles.markup(panel, f'panel{number}') for number, panel in chosen)
+      body += ''.join(_article(run, number, panel) for number, panel in chosen)
   files = {
     figure_name('panel', f'{place:02d}', panel.kind or 'image'): tiles.picture(panel)
     for place, panel in enumerate(shown)
   }
   return Part(body, files)
+
+
+def _article(run: Run, number: int, panel: tiles.Panel) -> str:
+  """A panel, with the way to its page where there is one."""
+  address = f'report/{cases.name_of(number)}'
+  link = f'<p class="soft"><a href="{address}">look through this image</a></p>'
+  return tiles.markup(panel, f'panel{number}', link if cases.is_explored(run) else '')
 
 
 def legend(names: list[str], personalized: bool) -> str:

@@ -4,7 +4,16 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from multirater_jax.report import gallery, html, provenance, quality, scores, sturdiness, training
+from multirater_jax.report import (
+  cases,
+  gallery,
+  html,
+  provenance,
+  quality,
+  scores,
+  sturdiness,
+  training,
+)
 from multirater_jax.report.part import identity_warning
 from multirater_jax.report.reading import Run, read_run
 from multirater_jax.report.score_table import score_table
@@ -34,7 +43,7 @@ SECTIONS = (
 
 
 def write(workdir: str | os.PathLike) -> Path:
-  """Writes ``report.html`` and the figures under ``report/`` from the files of a work directory.
+  """Writes ``report.html``, and figures and case pages under ``report/``, from a run's files.
 
   The page stands alone: figures are inside it and it loads nothing. Every part but the scores is
   optional; the page names what is missing. The same files give the same page. A report that is
@@ -56,6 +65,7 @@ def write(workdir: str | os.PathLike) -> Path:
     bodies['Not in this report'] = html.notes(absent)
   document = html.page(f'Report: {run.name}', header(run), bodies, footer(run))
   _write_figures(workdir / 'report', figures)
+  cases.write(workdir / 'report', run)
   replace(workdir / 'report.html', document.encode())
   return workdir / 'report.html'
 

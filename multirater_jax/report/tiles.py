@@ -44,8 +44,8 @@ class Panel(NamedTuple):
   groups: dict
 
 
-def markup(panel: Panel, key: str) -> str:
-  """A panel as HTML; ``key`` makes the names inside unique in the page."""
+def markup(panel: Panel, key: str, link: str = '') -> str:
+  """A panel as HTML; ``key`` makes the names inside unique in the page, ``link`` comes last."""
   stored: dict = {}
   groups = ''.join(
     f'<h5>{escape(title)}</h5><div class="tiles">'
@@ -53,7 +53,7 @@ def markup(panel: Panel, key: str) -> str:
     + '</div>'
     for title, tiles in panel.groups.items()
   )
-  return f'<article class="panel"><h4>{escape(heading(panel))}</h4>{groups}</article>'
+  return f'<article class="panel"><h4>{escape(heading(panel))}</h4>{groups}{link}</article>'
 
 
 def heading(panel: Panel) -> str:

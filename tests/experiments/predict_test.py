@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import nibabel
@@ -94,6 +95,20 @@ def test_a_volume_keeps_its_geometry_bit_for_bit(personal, tmp_path):
   first = next(iter(found['raters']))
   mask = nibabel.load(tmp_path / 'out' / 'v' / f'rater_{first.replace(" ", "_")}.nii.gz')
   assert np.count_nonzero(mask.get_fdata()) * voxel == pytest.approx(found['raters'][first])
+
+
+def test_the_page_mixes_the_first_rater_with_the_last(personal, pictures, tmp_path):
+  assert call(personal, pictures / 'a.png', tmp_path / 'out', html=True) == 0
+  page = (tmp_path / 'out' / 'a' / 'explorer.html').read_text()
+  content = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])
+  names = summary(tmp_path / 'out' / 'a')['rater_names']
+  assert [layer['name'] for layer in content['layers']] == names
+  assert (content['mix']['from'], content['mix']['to']) == (names[0], names[-1])
+  steps = [step['outlines'] for step in content['mix']['steps']]
+  assert len(steps) == 5
+  assert steps[0] == content['layers'][0]['outlines']
+  assert steps[-1] == content['layers'][-1]['outlines']
+  assert len(content['samples']) == 3
 
 
 def test_a_flat_volume_and_chosen_raters(personal, tmp_path):
