@@ -22,7 +22,7 @@ def run() -> int:
       stage=model_flags.STAGE.value,
       num_samples=model_flags.SAMPLES.value,
     )
-  except (CheckpointError, FileExistsError) as error:
+  except (CheckpointError, FileExistsError, ImportError) as error:
     raise DataError(str(error)) from error
   print(f'Exported {" and ".join(names)}: {output.resolve()}')
   return 0

@@ -1,6 +1,7 @@
 """A trained run as StableHLO programs that need JAX alone, with a file that says what they are."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -27,8 +28,11 @@ def export(
   any batch of images [b size size c] in [0, 1]; the parameters are part of the programs. Row i
   has the key of image i, as in ``multirater_jax.sample``. Returns the names of the programs.
 
-  Raises CheckpointError where there is no trained stage, FileExistsError where ``output`` exists.
+  Raises CheckpointError where there is no trained stage, FileExistsError where ``output`` exists,
+  ImportError without flatbuffers.
   """
+  if importlib.util.find_spec('flatbuffers') is None:
+    raise ImportError("Exporting needs flatbuffers: pip install 'multirater_jax[export]'.")
   if output.exists():
     raise FileExistsError(f'{output} exists; remove it or choose another folder.')
   model, facts = load(workdir, stage), run_facts(workdir)

@@ -1,4 +1,4 @@
-"""Runs exported programs; needs JAX and NumPy alone, so this file may be copied elsewhere."""
+"""Runs exported programs; needs JAX (with flatbuffers) alone, so this file may be copied."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ class Exported(NamedTuple):
     rows = np.asarray(style, np.float32)
     return np.asarray(self._run('personalize', np.uint32(seed), self._checked(image), rows))
 
-  def _run(self, name: str, *arguments: np.ndarray) -> jax.Array:
+  def _run(self, name: str, *arguments: Any) -> jax.Array:
     if name not in self.programs:
       raise ExportError(f'{self.facts["method"]} was exported without {name}.')
     return self.programs[name].call(*arguments)

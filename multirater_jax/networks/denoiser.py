@@ -93,7 +93,7 @@ class Denoiser(nn.Module):
     features: Float[Array, 'n i j f'],
     condition: Float[Array, 'n d'] | None = None,
   ) -> Float[Array, 'n h w c2']:
-    check_size(x.shape, self.patch * 2 ** (len(self.widths) - 1))
+    check_size(x, self.patch * 2 ** (len(self.widths) - 1))
     embedding = self._embedding(t, condition)
     x = space_to_depth(x.astype(self.dtype or x.dtype), self.patch)
     x = nn.Conv(self.widths[0], (3, 3), dtype=self.dtype, name='stem')(x) + features

@@ -33,7 +33,7 @@ class GaussianEncoder(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'b h w c']) -> Gaussian:  # noqa: D102
-    check_size(x.shape, self.patch * 2 ** (len(self.widths) - 1))
+    check_size(x, self.patch * 2 ** (len(self.widths) - 1))
     x = space_to_depth(x.astype(self.dtype or x.dtype), self.patch)
     for level, width in enumerate(self.widths):
       x = average_pool(x) if level else x

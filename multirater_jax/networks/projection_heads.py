@@ -31,7 +31,7 @@ class ProjectionHeads(nn.Module):
   def __call__(  # noqa: D102
     self, features: Float[Array, 'b h w c'], style: Float[Array, 'b s r']
   ) -> Float[Array, 'b s z']:
-    check_size(features.shape, self.pool)
+    check_size(features, self.pool)
     x = features if self.pool == 1 else average_pool(features, self.pool)
     b, h, w, c = x.shape
     x = jnp.broadcast_to(x[:, None], (b, style.shape[1], h, w, c))

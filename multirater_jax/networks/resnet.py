@@ -124,7 +124,7 @@ class ResNetUNet(nn.Module):
     """Returns features; ``after_block(level, map)`` may replace each decoder block's output."""
     if self.norm not in NORMS:
       raise ValueError(f'Unknown norm {self.norm!r} of the ResNet trunk: use one of {NORMS}.')
-    check_size(image.shape, 2 ** len(self.widths))
+    check_size(image, 2 ** len(self.widths))
     image = image.astype(self.dtype or image.dtype)
     *skips, x = ResNet34(self.norm, self.dtype, name='encoder')(image)
     levels = []

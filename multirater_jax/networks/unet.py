@@ -79,7 +79,7 @@ class UNet(nn.Module):
   @nn.compact
   def __call__(self, image: Map, after_block: AfterBlock | None = None) -> Features:
     """Returns features; ``after_block(level, map)`` may replace each decoder block's output."""
-    check_size(image.shape, self.patch * 2 ** (len(self.widths) - 1))
+    check_size(image, self.patch * 2 ** (len(self.widths) - 1))
     x = space_to_depth(image.astype(self.dtype or image.dtype), self.patch)
     skips = []
     for width in self.widths[:-1]:
@@ -101,10 +101,11 @@ class UNet(nn.Module):
     return Features(full, tuple(levels))
 
 
-def check_size(shape: tuple[int, ...], multiple: int) -> None:
+def check_size(image: Map, multiple: int) -> None:
   """Raises ValueError unless height and width are multiples of what the trunk halves."""
-  if shape[1] % multiple or shape[2] % multiple:
+  height, width = image.shape[1:3]
+  if height % multiple or width % multiple:
     raise ValueError(
-      f'The image is {shape[1]}x{shape[2]}, but this network reduces it {multiple} fold: '
+      f'The image is {height}x{width}, but this network reduces it {multiple} fold: '
       f'give sides that are multiples of {multiple} (crop, tile or pad the image).'
     )
