@@ -1,13 +1,16 @@
 """A method of a config with fresh parameters, as benchmarks run it."""
 
 import importlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from multirater_jax.experiment import build_method
 from multirater_jax.method import Batch, Method, Params
+from multirater_jax.train_step import TrainState, create_state, make_train_step
 
 
 class Configured(NamedTuple):
@@ -40,3 +43,25 @@ def example(count: int, size: int, num_raters: int) -> Batch:
     'case': jnp.arange(count, dtype=jnp.int32),
     'index': jnp.arange(count, dtype=jnp.int32),
   }
+
+
+def training(
+  name: str, stage: int, batch: Batch, *, scale: str = 'cpu'
+) -> tuple[TrainState, Callable]:
+  """A stage of ``name``'s config before its first step, and its compiled step, with Adam."""
+  module = importlib.import_module(f'experiments.configs.{name}')
+  config = module.get_config(f'phantom,{scale}').to_dict()
+  options = config['stage'][config['stages'][stage]]
+  method = build_method(
+    config, config['stages'][stage], num_raters=batch['masks'].shape[1], num_classes=2
+  )
+  optimizer, key = optax.adam(1e-3), jax.random.key(0, impl='unsafe_rbg')
+  state = create_state(method, optimizer, key, batch, freeze=options['freeze'])
+  step = make_train_step(
+    method,
+    optimizer,
+    ema_decay=options['ema_decay'],
+    augmentation=config['augment'],
+    artifact_probability=options['artifact_probability'],
+  )
+  return state, jax.jit(step, donate_argnums=0)

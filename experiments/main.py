@@ -13,7 +13,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from experiments import command, memory, startup
+from experiments import command, config_checks, memory, run_data, run_files
 from experiments.dry_run import dry_run
 from multirater_jax import sharding
 from multirater_jax.checkpoints import CheckpointError, digest
@@ -45,7 +45,7 @@ _COORDINATOR = flags.DEFINE_string(
 _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Processes of the job.')
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Number of this process, from 0.')
 
-_EXPECTED = (startup.ConfigError, DataError, CheckpointError, WorkdirError, NotFiniteError)
+_EXPECTED = (config_checks.ConfigError, DataError, CheckpointError, WorkdirError, NotFiniteError)
 
 
 def main(_: Sequence[str]) -> int:
@@ -70,18 +70,18 @@ def run(config: ConfigDict) -> int:
   if _PRINT_CONFIG.value:
     print(config)
     return 0
-  startup.check_config(config)
+  config_checks.check_config(config)
   join_processes(config)
-  startup.check_devices(config)
+  config_checks.check_devices(config)
   workdir = (
-    Path(command.WORKDIR.value) if command.WORKDIR.value else startup.default_workdir(config)
+    Path(command.WORKDIR.value) if command.WORKDIR.value else run_files.default_workdir(config)
   )
   if _MODE.value == 'report':
     return report(workdir)
-  startup.check_unchanged(config, workdir, allow=_ALLOW.value)
-  experiment = open_experiment(config, workdir, startup.prepare_data(config))
-  startup.check_same_data(experiment, allow=_ALLOW.value)
-  startup.check_methods(experiment)
+  run_files.check_unchanged(config, workdir, allow=_ALLOW.value)
+  experiment = open_experiment(config, workdir, run_data.prepare_data(config))
+  run_files.check_same_data(experiment, allow=_ALLOW.value)
+  config_checks.check_methods(experiment)
   if _DRY_RUN.value:
     dry_run(experiment)
     return 0
@@ -100,14 +100,14 @@ def join_processes(config: ConfigDict) -> None:
     )
     sharding.assert_same(config.to_json_best_effort())
   except ValueError as error:
-    raise startup.ConfigError(str(error)) from error
+    raise config_checks.ConfigError(str(error)) from error
 
 
 def train_and_evaluate(experiment: Experiment) -> int:
   """Everything after the checks; a finished run is only reported again."""
   workdir, stages = experiment.workdir, experiment.config.stages
   if jax.process_index() == 0:
-    startup.write_run_files(experiment)
+    run_files.write_run_files(experiment)
   if _MODE.value == 'train':
     params = train(experiment)
   else:
@@ -115,7 +115,7 @@ def train_and_evaluate(experiment: Experiment) -> int:
   parameters = {stage: digest(params[stage]) for stage in stages}
   if _MODE.value == 'evaluate' or not is_evaluated(experiment, parameters):
     (workdir / 'evaluation').mkdir(exist_ok=True)
-    rows = evaluate(experiment, params, samples=startup.true_process(experiment))
+    rows = evaluate(experiment, params, samples=run_data.true_process(experiment))
     if experiment.config.evaluation.robustness_records:
       write_robustness(experiment, stages[0], params[stages[0]])
     if experiment.config.evaluation.step_counts:
@@ -143,7 +143,7 @@ def report(workdir: Path) -> int:
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
   """Parses the command line; a mistake is one sentence and exit status 2."""
-  return command.parse_flags(argv, startup.check_overrides)
+  return command.parse_flags(argv, config_checks.check_overrides)
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import command, startup
+from experiments import command, run_data
 from multirater_jax.checkpoints import CheckpointError
 from multirater_jax.data.errors import DataError
 from multirater_jax.experiment import open_experiment, outputs_of
@@ -50,7 +50,7 @@ def measure(workdir: Path) -> dict[str, Any]:
     raise DataError(f'The method {config.method} takes no prompts; train prosona.')
   stage = [output.stage for output in outputs_of(config) if output.verb == 'personalize'][-1]
   method, params = load_method(workdir, stage)
-  experiment = open_experiment(config, workdir, startup.prepare_data(config))
+  experiment = open_experiment(config, workdir, run_data.prepare_data(config))
   ends = (_START.value, _END.value)
   return obedience(experiment, stage, method, params, ends=ends, points=_POINTS.value)
 

@@ -12,7 +12,7 @@ from absl import flags
 from absl.testing import flagsaver
 from ml_collections import ConfigDict
 
-from experiments import main, startup
+from experiments import main, run_data
 from multirater_jax.experiment import Experiment, open_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +102,7 @@ def open_run(argv: list[str]) -> Experiment:
     config, workdir = flags.FLAGS['config'].value, Path(flags.FLAGS['workdir'].value)
   finally:
     flagsaver.restore_flag_values(saved)
-  return open_experiment(config, workdir, startup.prepare_data(config))
+  return open_experiment(config, workdir, run_data.prepare_data(config))
 
 
 def start(argv: list[str], *, cache: Path | None = None, devices: int = 1) -> subprocess.Popen:

@@ -1,13 +1,8 @@
-"""What a command does before any work: check the config, prepare the data, claim the workdir."""
+"""A config is checked before anything is built: names, numbers, devices, then the methods."""
 
 import difflib
-import importlib.metadata
 import importlib.util
 import inspect
-import json
-import os
-import platform
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -18,9 +13,7 @@ from ml_collections import ConfigDict
 
 import tfds_builders
 from multirater_jax import sharding
-from multirater_jax.data import fingerprint, phantom, splits
-from multirater_jax.data.source import Source
-from multirater_jax.evaluate import Draw
+from multirater_jax.data import splits
 from multirater_jax.experiment import Experiment, make_method, outputs_of, stage_key
 from multirater_jax.method import Method
 from multirater_jax.methods import METHODS
@@ -28,25 +21,6 @@ from multirater_jax.metrics.scores import COLUMNS, Protocol
 from multirater_jax.scoring import VERBS
 from multirater_jax.train import fresh_state
 from multirater_jax.train_step import evaluated_params
-from multirater_jax.workdir import config_difference, write_json
-
-# Settings that do not change what is trained; a run may go on under other values of these.
-_FREE = (
-  'max_minutes',
-  'data.cache_mb',
-  'data.data_dir',
-  'data.eval_batch_size',
-  'data.manual_dir',
-  'data.num_threads',
-  'evaluation.num_samples',
-  'evaluation.panels',
-  'evaluation.protocol',
-  'evaluation.robustness',
-  'evaluation.step_counts',
-  'evaluation.step_records',
-  'evaluation.step_samples',
-)
-_VERSIONS = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
 
 
 class ConfigError(ValueError):
@@ -199,94 +173,3 @@ def _check_takes(experiment: Experiment, key: str, what: str, **argument: Any) -
       f'config.evaluation.{key} needs {what}, which {experiment.config.method} has not; '
       f'set it to {experiment.config.evaluation[key].__class__()}.'
     ) from error
-
-
-def prepare_data(config: ConfigDict) -> Path:
-  """Builds the data set of the config, once, and returns its folder."""
-  data = config.data
-  options = {k: v for k, v in data.options.to_dict().items() if v is not None}
-  if 'manual_dir' in data:
-    if data.manual_dir is None:
-      raise ConfigError(
-        f'The data set {data.name} is not built in: give its folder by --config.data.manual_dir=...'
-      )
-    options['manual_dir'] = data.manual_dir
-  return tfds_builders.prepare(data.name, data.data_dir, **options)
-
-
-def true_process(experiment: Experiment) -> Draw | None:
-  """Fresh annotations of test images, where the data set is simulated; None elsewhere."""
-  if experiment.config.data.name != 'phantom':
-    return None
-  size = experiment.source.info.records[0]['size'][0]
-  if size != experiment.config.data.eval_size:
-    return None  # the draws would not lie on the cut images
-  styles = phantom.make_styles(len(experiment.source.info.raters))
-
-  def draw(names, num_samples):
-    seeds = [phantom.scene_seed(name) for name in names]
-    return phantom.fresh_samples(seeds, num_samples, 0, size=size, styles=styles)
-
-  return draw
-
-
-def default_workdir(config: ConfigDict) -> Path:
-  """``runs/<method>-<data set>``, with the scale where it is not the default one."""
-  return Path('runs') / f'{config.name}-{config.data.name}'
-
-
-def check_unchanged(config: ConfigDict, workdir: Path, *, allow: bool) -> None:
-  """Raises ConfigError where the workdir belongs to a run under another config."""
-  path = workdir / 'config.json'
-  if not path.is_file():
-    return
-  lines = config_difference(json.loads(path.read_text()), config.to_dict())
-  lines = [line for line in lines if not line.startswith(_FREE)]
-  if lines and not allow:
-    raise ConfigError(
-      f'{workdir} holds a run under another config ({"; ".join(lines)}); choose another --workdir, '
-      'undo the change, or pass --allow_config_change to go on with it.'
-    )
-
-
-def check_same_data(experiment: Experiment, *, allow: bool) -> None:
-  """Raises ConfigError where the run in the workdir was made with other records."""
-  path = experiment.workdir / 'fingerprint.json'
-  if allow or not path.is_file():
-    return
-  before, now = json.loads(path.read_text()).get('hash'), experiment.source.info.hash
-  if before != now:
-    raise ConfigError(
-      f'{experiment.workdir} holds a run on records with the hash {before}, but those in '
-      f'{experiment.source.directory} have the hash {now}; choose another --workdir, bring back '
-      'the former data, or pass --allow_config_change to go on with the new ones.'
-    )
-
-
-def write_run_files(experiment: Experiment) -> None:
-  """Config, split, fingerprint of the data and environment, for the record and the report."""
-  workdir, source = experiment.workdir, experiment.source
-  write_json(workdir / 'config.json', experiment.config.to_dict())
-  splits.write(experiment.split, workdir / 'split.json')
-  write_json(workdir / 'fingerprint.json', _fingerprint(source))
-  write_json(workdir / 'environment.json', _environment())
-
-
-def _fingerprint(source: Source) -> dict[str, Any]:
-  """What lies beside the set, with the raters as this run orders them."""
-  found = fingerprint.load(source.directory)
-  return found | {'raters': source.raters, 'rater_order': source.rater_order}
-
-
-def _environment() -> dict[str, str]:
-  devices = jax.devices()
-  versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
-  return {
-    'command': ' '.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-    'python': platform.python_version(),
-    'system': f'{platform.system()} {platform.machine()}',
-    'cpu cores': str(os.cpu_count()),
-    'devices': f'{len(devices)} x {devices[0].device_kind}',
-    'processes': str(jax.process_count()),
-    **versions,
-  }
