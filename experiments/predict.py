@@ -1,14 +1,17 @@
 """Predict new images with a trained run: a mask a rater, samples, consensus, uncertainty.
 
   python -m experiments.predict --checkpoint=RUN --input=FILE_OR_FOLDER --output=DIR
-    [--raters=1,3] [--prompt="conservative outline" ...] [--samples=16] [--seed=0] [--html]
+    [--raters=1,3] [--prompt="conservative outline" ...] [--samples=16] [--seed=0]
+    [--html] [--dicom_seg]
 
 Reads PNG, JPEG, TIFF, NIfTI (volumes slice by slice, with the same draws for all slices) and CT
 series of DICOM files; intensities are scaled as in the training of RUN. Writes a folder an image
 below DIR; its ``summary.json`` holds sizes with their interval over samples, Dice between raters,
-and flags where an image is unlike those of training; with ``--html`` a page to look through it
-all, ``explorer.html``. The same command goes on where it stopped.
-Ends with status 0; with 3 where some images could not be predicted, the others are written.
+and flags where an image is unlike those of training. ``--html`` adds a page to look through it all,
+``--dicom_seg`` for a DICOM series a segmentation with a segment a rater.
+
+The same command goes on where it stopped. Ends with status 0; with 3 where some images could not be
+predicted, the others are written.
 """
 
 import functools
@@ -16,14 +19,14 @@ import hashlib
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
 
-from experiments import command, model_flags, prediction_output
+from experiments import command, dicom_seg, model_flags, prediction_output
 from multirater_jax import scans
-from multirater_jax.checkpoints import CheckpointError
+from multirater_jax.checkpoints import CheckpointError, digest
 from multirater_jax.data.errors import DataError
 from multirater_jax.model import Model, load
 from multirater_jax.report import explorer
@@ -39,14 +42,26 @@ _OVERLAP = flags.DEFINE_float(
   'overlap', 0.5, 'Of sliding windows, as a share of their side.', 0, 0.9
 )
 _HTML = flags.DEFINE_bool('html', False, 'Also write explorer.html, a page to look through it.')
+_SEG = flags.DEFINE_bool('dicom_seg', False, 'Of DICOM series also write a DICOM segmentation.')
 
 SOME_FAILED = 3  # exit status
+
+
+class _Task(NamedTuple):
+  """What is the same for all inputs."""
+
+  model: Model
+  parameters: str  # digest
+  facts: Facts
+  wish: scans.Wish
 
 
 def run() -> int:
   """Predicts every input; returns the status."""
   checkpoint, output = model_flags.checkpoint(), model_flags.output()
   source = model_flags.given('input')
+  if _SEG.value and not dicom_seg.is_available():
+    raise DataError("--dicom_seg needs highdicom: pip install 'multirater_jax[dicom]'.")
   wish = scans.Wish(
     model_flags.SAMPLES.value,
     tuple(_RATERS.value) if _RATERS.value else None,
@@ -59,12 +74,13 @@ def run() -> int:
     model.style_of(wish.raters, wish.prompts)  # an unknown rater shows before the first image
   except (CheckpointError, ValueError) as error:
     raise DataError(str(error)) from error
+  task = _Task(model, digest(model.params), facts, wish)
   failed = 0
   found = inputs.find(source, facts.config['data'])
   with lines():
     for one in follow(found, 'images', len(found)):
       try:
-        _predict(one, output / one.name, model, facts, wish)
+        _predict(one, output / one.name, task)
       except (DataError, OSError) as error:
         failed += 1
         print(f'error: {one.path}: {error}', file=sys.stderr)
@@ -72,9 +88,10 @@ def run() -> int:
   return SOME_FAILED if failed else 0
 
 
-def _predict(one: inputs.Input, folder: Path, model: Model, facts: Facts, wish: scans.Wish) -> None:
+def _predict(one: inputs.Input, folder: Path, task: _Task) -> None:
   """Predicts one image, unless its folder holds just this."""
-  asked = _asked(one, wish)
+  model, _, facts, wish = task
+  asked = _asked(one, task)
   if prediction_output.is_done(folder, asked):
     return
   if folder.exists():
@@ -96,20 +113,26 @@ def _predict(one: inputs.Input, folder: Path, model: Model, facts: Facts, wish: 
       'prompts': list(wish.prompts or ()),
       'asked': asked,
     }
-    page = _explored(one.name, scan, maps, model, wish, found) if _HTML.value else None
-    prediction_output.write(folder, scan, maps, names, found, page)
+    page = _explored(one.name, scan, maps, task, found) if _HTML.value else None
+    with prediction_output.appearing(folder) as temporary:
+      prediction_output.write(temporary, scan, maps, names, found)
+      if page:
+        explorer.write(temporary / 'explorer.html', page)
+      if _SEG.value and scan.slices:
+        dicom_seg.write(
+          temporary / dicom_seg.FILE, maps.raters, names, scan.slices, method=facts.config['method']
+        )
 
 
 def _explored(
   title: str,
   scan: inputs.Scan,
   maps: scans.Maps,
-  model: Model,
-  wish: scans.Wish,
+  task: _Task,
   found: dict[str, Any],
 ) -> explorer.Explored:
   """What the page shows, with mixtures of the first and the last of raters or prompts."""
-  names = found['rater_names']
+  model, wish, names = task.model, task.wish, found['rater_names']
   mix = None
   if len(names) > 1:
     ends = model.style_of(wish.raters, wish.prompts)[[0, -1]]
@@ -132,21 +155,20 @@ def _explored(
   )
 
 
-def _asked(one: inputs.Input, wish: scans.Wish) -> dict[str, Any]:
-  """What decides the outcome: the run, the options and the state of the input file."""
+def _asked(one: inputs.Input, task: _Task) -> dict[str, Any]:
+  """What decides the outcome: the parameters, the options and the state of the input file."""
   status = one.path.stat()
   text = f'{one.path.resolve()} {status.st_size} {status.st_mtime_ns}'
   return {
-    'checkpoint': str(model_flags.checkpoint().resolve()),
-    'stage': model_flags.STAGE.value,
-    'new_rater': _NEW_RATER.value,
+    'parameters': task.parameters,
     'overlap': _OVERLAP.value,
     'input': hashlib.sha256(text.encode()).hexdigest(),
     'html': _HTML.value,
-    'samples': wish.num_samples,
-    'raters': wish.raters and list(wish.raters),
-    'prompts': wish.prompts and list(wish.prompts),
-    'seed': wish.seed,
+    'dicom_seg': _SEG.value,
+    'samples': task.wish.num_samples,
+    'raters': task.wish.raters and list(task.wish.raters),
+    'prompts': task.wish.prompts and list(task.wish.prompts),
+    'seed': task.wish.seed,
   }
 
 

@@ -1,8 +1,10 @@
 """The files of a prediction: masks and maps in the format of the input, and what was measured."""
 
+import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +12,44 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
-from multirater_jax.report import explorer
 from multirater_jax.scans import Maps
 from tfds_builders.inputs import Scan
 
 SUMMARY = 'summary.json'
 
 
+@contextlib.contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+  """A folder to fill; ``folder``, which must not exist, appears whole at the end or not at all."""
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  temporary = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
+  shutil.rmtree(temporary, ignore_errors=True)
+  temporary.mkdir()
+  try:
+    yield temporary
+    os.replace(temporary, folder)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write(
-  folder: Path,
-  scan: Scan,
-  maps: Maps,
-  names: tuple[str, ...],
-  found: dict[str, Any],
-  page: explorer.Explored | None = None,
+  folder: Path, scan: Scan, maps: Maps, names: tuple[str, ...], found: dict[str, Any]
 ) -> None:
-  """Fills ``folder``, which must not exist; it appears whole or not at all.
+  """Writes everything that is said of a scan, and ``found`` as ``summary.json``.
 
   ``rater_<name>`` and ``sample_<number>`` hold classes; ``consensus`` is a probability,
   ``entropy`` (nats) and ``disagreement`` (variance over raters) are two kinds of uncertainty.
   NIfTI stays NIfTI with the geometry of the input, a DICOM series becomes NIfTI; of other images
   masks become PNG (two classes: 0 and 255) and maps TIFF of 32-bit floats.
   """
-  folder.parent.mkdir(parents=True, exist_ok=True)
-  temporary = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
-  shutil.rmtree(temporary, ignore_errors=True)
-  temporary.mkdir()
-  try:
-    top = 255 if found['num_classes'] == 2 else 1  # a factor: two classes are to be seen
-    for name, mask in zip(names, maps.raters, strict=True):
-      _write(temporary / f'rater_{_file_name(name)}', mask, scan, top)
-    for number, mask in enumerate(maps.samples, 1):
-      _write(temporary / f'sample_{number:02d}', mask, scan, top)
-    for name in ('consensus', 'entropy', 'disagreement'):
-      _write(temporary / name, getattr(maps, name), scan)
-    (temporary / SUMMARY).write_text(json.dumps(found, indent=1) + '\n')
-    if page:
-      explorer.write(temporary / 'explorer.html', page)
-    os.replace(temporary, folder)
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
+  top = 255 if found['num_classes'] == 2 else 1  # a factor: two classes are to be seen
+  for name, mask in zip(names, maps.raters, strict=True):
+    _write(folder / f'rater_{_file_name(name)}', mask, scan, top)
+  for number, mask in enumerate(maps.samples, 1):
+    _write(folder / f'sample_{number:02d}', mask, scan, top)
+  for name in ('consensus', 'entropy', 'disagreement'):
+    _write(folder / name, getattr(maps, name), scan)
+  (folder / SUMMARY).write_text(json.dumps(found, indent=1) + '\n')
 
 
 def is_done(folder: Path, asked: dict[str, Any]) -> bool:

@@ -45,7 +45,7 @@ def predict(
   *,
   size: int,
   overlap: float = 0.5,
-  batch_size: int = 4,
+  batch_size: int = 8,
 ) -> Float32[np.ndarray, 'm h w k']:
   """Probabilities of every pixel from all windows over it, weighted by ``gaussian``.
 
