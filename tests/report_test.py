@@ -268,6 +268,15 @@ def test_size_is_reasonable_and_figures_are_png_files(finished):
     Image.open(BytesIO(path.read_bytes())).verify()
 
 
+def test_the_model_card_tells_what_the_run_knows(finished):
+  card = (finished / 'model_card.md').read_text()
+  assert card.startswith('# Model card: harmonized_phantom')
+  assert '- method: harmonized' in card and '- records and cases: 2,600 of 2,600' in card
+  assert '- cases by part: train 2,000, validation 200, test 400' in card
+  assert f'| {STAGES[0]} | ' in card and '0.204 (95 % interval 0.192 to 0.216)' in card
+  assert card.count('to be filled in by a person') == 4
+
+
 def test_the_same_files_give_the_same_page(workdir, quick):
   report.write(workdir)
   first = read(workdir)

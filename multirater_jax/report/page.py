@@ -14,6 +14,7 @@ from multirater_jax.report import (
   sturdiness,
   training,
 )
+from multirater_jax.report.card import card
 from multirater_jax.report.part import identity_warning
 from multirater_jax.report.reading import Run, read_run
 from multirater_jax.report.score_table import score_table
@@ -43,7 +44,7 @@ SECTIONS = (
 
 
 def write(workdir: str | os.PathLike) -> Path:
-  """Writes ``report.html``, and figures and case pages under ``report/``, from a run's files.
+  """Writes ``report.html``, ``model_card.md``, figures and case pages, from a run's files.
 
   The page stands alone: figures are inside it and it loads nothing. Every part but the scores is
   optional; the page names what is missing. The same files give the same page. A report that is
@@ -66,6 +67,7 @@ def write(workdir: str | os.PathLike) -> Path:
   document = html.page(f'Report: {run.name}', header(run), bodies, footer(run))
   _write_figures(workdir / 'report', figures)
   cases.write(workdir / 'report', run)
+  replace(workdir / 'model_card.md', card(run).encode())
   replace(workdir / 'report.html', document.encode())
   return workdir / 'report.html'
 
