@@ -93,7 +93,7 @@ def peer(size: int, batch: int, *, expert: bool) -> Callable:
     optimizer.step()
     if device == 'cuda':
       torch.cuda.synchronize()
-    return float(value)
+    return value.detach()
 
   nn_loss = torch.nn.functional.cross_entropy
   return call

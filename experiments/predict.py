@@ -139,8 +139,9 @@ def _explored(
     masks = scans.mixtures(model, scan.planes, ends, wish, overlap=_OVERLAP.value)
     mix = explorer.Mix(names[0], names[-1], masks)
   sizes = {**found['raters'], 'consensus': found['consensus']}
-  facts = [(name, f'{size:.4g} {found["unit"]}') for name, size in sizes.items()]
-  low, high = (found['samples'][end] for end in ('low', 'high'))
+  show = '{:,.3g} ml' if found['unit'] == 'ml' else '{:,.0f} pixels'
+  facts = [(name, show.format(size)) for name, size in sizes.items()]
+  low, high = (show.format(found['samples'][end]).split()[0] for end in ('low', 'high'))
   row, column = scan.spacing or (1.0, 1.0)
   return explorer.Explored(
     title,
@@ -150,7 +151,7 @@ def _explored(
     num_classes=model.num_classes,
     aspect=row / column,
     mix=mix,
-    facts=[*facts, ('95 % of samples', f'{low:.4g} to {high:.4g} {found["unit"]}')],
+    facts=[*facts, ('95 % of samples', f'{low} to {high}')],
     flags=found['flags'],
   )
 

@@ -9,7 +9,7 @@ const canvas = byId('view');
 const pen = canvas.getContext('2d');
 const state = {
   slice: Math.floor(data.planes.length / 2), sample: 0, mix: 0, overlay: 'none', threshold: 0,
-  low: 0, high: 255, zoom: 1, x: width / 2, y: height / 2, shown: new Set(),
+  low: data.window[0], high: data.window[1], zoom: 1, x: width / 2, y: height / 2, shown: new Set(),
 };
 
 // Pixels of a PNG, decoded once.
@@ -52,7 +52,7 @@ async function picture() {
 }
 
 // A polygon is a flat list x, y, x, y ... of pixel corners.
-function outline(polygons, color, dash) {
+function outline(polygons, color, dash, wider = 0) {
   const path = new Path2D();
   for (const points of polygons) {
     for (let i = 0; i < points.length; i += 2) path[i ? 'lineTo' : 'moveTo'](points[i], points[i + 1]);
@@ -61,7 +61,7 @@ function outline(polygons, color, dash) {
   const unit = 1 / scaleX();
   for (const [style, breadth] of [['rgba(0,0,0,.65)', 3.6], [color, 1.9]]) {
     pen.strokeStyle = style;
-    pen.lineWidth = breadth * unit;
+    pen.lineWidth = (breadth + wider) * unit;
     pen.setLineDash(dash.map((length) => length * unit));
     pen.stroke(path);
   }
@@ -86,9 +86,12 @@ function draw() {
     pen.translate(-state.x, -state.y);
     pen.imageSmoothingEnabled = false;
     pen.drawImage(sheet, 0, 0);
-    for (const [i, layer] of data.layers.entries()) {
-      if (state.shown.has(i)) outline(layer.outlines[state.slice], layer.color, layer.dash);
-    }
+    // A layer below shows beside the one above where their lines coincide.
+    const layers = data.layers.filter((_, i) => state.shown.has(i));
+    const step = Math.min(1.2, 5 / layers.length);
+    layers.forEach((layer, i) => {
+      outline(layer.outlines[state.slice], layer.color, layer.dash, step * (layers.length - 1 - i));
+    });
     if (state.sample) outline(data.samples[state.sample - 1][state.slice], '#FFE600', [1, 3]);
     if (state.mix) outline(data.mix.steps[state.mix - 1].outlines[state.slice], '#FFFFFF', [8, 3]);
     tell();

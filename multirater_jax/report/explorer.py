@@ -16,6 +16,8 @@ from multirater_jax.report import html, page
 from multirater_jax.report.outlines import polygons
 from multirater_jax.report.style import RATERS
 
+_WINDOW = (0.5, 99.8)  # percentiles that are black and white at first
+
 
 class Mix(NamedTuple):
   """Masks on the way from one manner to another, the ends included."""
@@ -73,6 +75,7 @@ def _document(shown: Explored) -> str:
 
 def _content(shown: Explored) -> dict[str, Any]:
   """What the script reads."""
+  planes = _bytes(shown.planes)
   tops = {
     'consensus': (1.0, ''),
     'entropy': (float(np.log(shown.num_classes)), 'nats'),
@@ -81,7 +84,8 @@ def _content(shown: Explored) -> dict[str, Any]:
   return {
     'size': list(shown.planes.shape[1:3]),
     'aspect': shown.aspect,
-    'planes': [_png(plane) for plane in shown.planes],
+    'planes': [_encoded(plane) for plane in planes],
+    'window': [int(v) for v in np.percentile(planes, _WINDOW).round()],
     'layers': [
       {'color': layer.color, 'dash': layer.dash, 'outlines': _outlines(layer.masks)}
       for layer in _layers(shown)
@@ -132,18 +136,16 @@ def _outlines(masks: UInt8[np.ndarray, 'd h w']) -> list[list[list[int]]]:
   ]
 
 
-def _png(plane: Shaped[np.ndarray, 'h w c']) -> str:
-  """A plane as 8 bit: integers by the range of their type, others by their own range."""
-  if plane.dtype == np.uint8:
-    shown = plane
-  elif plane.dtype.kind == 'u':
-    shown = (plane >> 8).astype(np.uint8)
+def _bytes(planes: Shaped[np.ndarray, 'd h w c']) -> UInt8[np.ndarray, 'd h w ...']:
+  """8 bit: integers by the range of their type, others by their own range; gray or three colors."""
+  if planes.dtype == np.uint16:
+    shown = (planes >> 8).astype(np.uint8)
+  elif planes.dtype == np.uint8:
+    shown = planes
   else:
-    low, high = float(plane.min()), float(plane.max())
-    shown = (255 * (plane - low) / max(high - low, 1e-12)).round().astype(np.uint8)
-  if shown.shape[-1] == 3:
-    return _encoded(shown)
-  return _encoded(shown[..., 0])
+    low, high = float(planes.min()), float(planes.max())
+    shown = (255 * (planes - low) / max(high - low, 1e-12)).round().astype(np.uint8)
+  return shown if shown.shape[-1] == 3 else shown[..., 0]
 
 
 def _level(share: Float[np.ndarray, 'h w']) -> str:
@@ -158,16 +160,16 @@ def _encoded(pixels: UInt8[np.ndarray, '...']) -> str:
 
 def _controls(shown: Explored) -> str:
   parts = [
-    _slider('slice', 'slice', 0) if len(shown.planes) > 1 else '',
-    _slider('low', 'black', 0) + _slider('high', 'white', 255),
+    _slider('slice', 'slice') if len(shown.planes) > 1 else '',
+    _slider('low', 'black') + _slider('high', 'white'),
     _boxes('In the manner of', shown, 0, len(shown.raters)),
     _boxes('Drawn by', shown, len(shown.raters), None),
-    '<h2>Samples</h2>' + _slider('sample', 'sample', 0),
+    '<h2>Samples</h2>' + _slider('sample', 'sample'),
     _mix_control(shown.mix) if shown.mix else '',
     '<h2>Uncertainty</h2><label><span>layer</span><select id="overlay">'
     + ''.join(f'<option>{n}</option>' for n in ('none', 'entropy', 'disagreement', 'consensus'))
     + '</select></label>'
-    + _slider('threshold', 'at least', 0),
+    + _slider('threshold', 'at least'),
     _facts(shown),
     html.notes(shown.flags),
     _keys(len(_layers(shown))),
@@ -175,11 +177,8 @@ def _controls(shown: Explored) -> str:
   return ''.join(parts)
 
 
-def _slider(name: str, label: str, value: int) -> str:
-  return (
-    f'<label><span>{label}</span>'
-    f'<input type="range" id="{name}" min="0" max="255" value="{value}"></label>'
-  )
+def _slider(name: str, label: str) -> str:
+  return f'<label><span>{label}</span><input type="range" id="{name}" min="0" value="0"></label>'
 
 
 def _boxes(title: str, shown: Explored, first: int, end: int | None) -> str:
@@ -194,7 +193,7 @@ def _boxes(title: str, shown: Explored, first: int, end: int | None) -> str:
 
 
 def _mix_control(mix: Mix) -> str:
-  return f'<h2>From {escape(mix.start)} to {escape(mix.end)}</h2>' + _slider('mix', 'mixture', 0)
+  return f'<h2>From {escape(mix.start)} to {escape(mix.end)}</h2>' + _slider('mix', 'mixture')
 
 
 def _facts(shown: Explored) -> str:
