@@ -88,7 +88,7 @@ function draw() {
     pen.drawImage(sheet, 0, 0);
     // A layer below shows beside the one above where their lines coincide.
     const layers = data.layers.filter((_, i) => state.shown.has(i));
-    const step = Math.min(1.2, 5 / layers.length);
+    const step = Math.min(0.9, 3 / layers.length);
     layers.forEach((layer, i) => {
       outline(layer.outlines[state.slice], layer.color, layer.dash, step * (layers.length - 1 - i));
     });

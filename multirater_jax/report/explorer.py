@@ -40,7 +40,7 @@ class Explored(NamedTuple):
   num_classes: int
   aspect: float = 1.0  # height of a pixel over its width
   mix: Mix | None = None
-  facts: Sequence[tuple[str, str]] = ()  # rows of the table of sizes
+  facts: Sequence[tuple[str, str]] = ()  # rows of a table
   flags: Sequence[str] = ()
   drawn: Mapping[str, UInt8[np.ndarray, 'd h w']] = {}  # masks that raters drew, in broken lines
 
@@ -184,12 +184,17 @@ def _slider(name: str, label: str) -> str:
 def _boxes(title: str, shown: Explored, first: int, end: int | None) -> str:
   """Switches of some of the layers, under a heading."""
   boxes = ''.join(
-    f'<label class="layer"><input type="checkbox" id="layer-{number}" checked>'
+    f'<label class="layer"><input type="checkbox" id="layer-{number}"{_checked(shown, number)}>'
     f'<span class="swatch{" dashed" if layer.dash else ""}" style="border-color:{layer.color}">'
     f'</span><span>{escape(layer.name)}</span></label>'
     for number, layer in list(enumerate(_layers(shown)))[first:end]
   )
   return f'<h2>{title}</h2>{boxes}' if boxes else ''
+
+
+def _checked(shown: Explored, number: int) -> str:
+  """Both kinds of outlines at once hide the image: where there are outputs, they come first."""
+  return ' checked' if number < (len(shown.raters) or len(shown.drawn)) else ''
 
 
 def _mix_control(mix: Mix) -> str:
@@ -198,7 +203,7 @@ def _mix_control(mix: Mix) -> str:
 
 def _facts(shown: Explored) -> str:
   rows = ''.join(f'<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>' for a, b in shown.facts)
-  return f'<h2>Sizes</h2><table>{rows}</table>' if rows else ''
+  return f'<h2>Numbers</h2><table>{rows}</table>' if rows else ''
 
 
 def _keys(num_layers: int) -> str:
