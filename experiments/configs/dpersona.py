@@ -5,7 +5,8 @@ python -m experiments.main --config=experiments/configs/dpersona.py:phantom
 Data sets and scales as in ``default.py``.
 
 Measured 2026-11-21, phantom, 480 + 200 steps, one run beside others (6.6 minutes of CPU time): GED
-0.209 (stage 1), Dice rater 0.842, gap 0.067 (stage 2). Other sets have not been run.
+0.209 (stage 1), Dice rater 0.842, gap 0.067 (stage 2). The
+short runs on other sets stand in README.md.
 """
 
 from ml_collections import ConfigDict
