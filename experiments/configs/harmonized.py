@@ -5,6 +5,7 @@ python -m experiments.main --config=experiments/configs/harmonized.py:phantom  (
 Measured 2026-11-21, 2 CPU cores (patient split, 16 samples; intervals in README.md):
 
   data         steps       minutes                 GED    Dice soft   Dice rater   gap
+  phantom      300 + 120   6.6, a slow machine     0.164  0.792       0.829        0.038
   phantom      480 + 200   8.3                     0.152  0.800       0.845        0.072
   lidc_slices  1600 + 400  16.5 (likewise)         0.168  0.816       0.839        0.044  (ranks)
   cfos_wue1    800 + 400   22 (likewise)           0.257  0.710       0.672        0.055
