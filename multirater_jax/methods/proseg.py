@@ -86,7 +86,7 @@ def proseg(
     preferences = jax.vmap(lambda key: jax.random.dirichlet(key, ones, (num_samples,)))
     tau = per_device(preferences)(keys[:, 0])
     choose = jax.vmap(lambda key: jax.random.randint(key, (num_samples,), 0, num_raters))
-    field = run('field', run('features', image).full, same_style(jnp.eye(num_raters), len(image)))
+    field = run('field', run('features', image).full, jnp.eye(num_raters))
     rows, raters = jnp.arange(len(image))[:, None], choose(keys[:, 1])
     chosen = Field(field.mean[rows, raters], field.log_sigma[rows, raters])
     return jax.nn.softmax(run('decode', draw_field(keys[:, 2], chosen), tau))
@@ -96,7 +96,7 @@ def proseg(
     run = run_on(params, image)
     alpha = style @ run('concentrations')
     tau = same_style(alpha / alpha.sum(-1, keepdims=True), len(image))
-    field = run('field', run('features', image).full, same_style(style, len(image)))
+    field = run('field', run('features', image).full, style)
     return jax.nn.softmax(run('decode', field.mean, tau))
 
   own = RaterParams('^(alpha|signature|statistics|remap)', '^alpha')

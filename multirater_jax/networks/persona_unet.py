@@ -7,7 +7,6 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from multirater_jax.networks.latent_unet import LatentUNet
 from multirater_jax.networks.projection_heads import ProjectionHeads, mix_bank
-from multirater_jax.networks.stacked import same_style
 
 
 def all_mask_channels(
@@ -46,8 +45,7 @@ class PersonaUNet(nn.Module):
     style: Float[Array, 'r d'],
   ) -> Float[Array, 'b r z']:
     """One code a style: the bank as mixed by the style's query; a row may mix raters."""
-    queries = self.raters(features, same_style(style, features.shape[0]))
-    return mix_bank(queries, bank)
+    return mix_bank(self.raters(features, style), bank)
 
   def __call__(self, image: Float[Array, 'b h w c'], truth: Float[Array, 'b h w t']) -> None:
     """Runs every part once, so that ``init`` creates every parameter."""

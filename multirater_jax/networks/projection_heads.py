@@ -29,12 +29,12 @@ class ProjectionHeads(nn.Module):
 
   @nn.compact
   def __call__(  # noqa: D102
-    self, features: Float[Array, 'b h w c'], style: Float[Array, 'b s r']
+    self, features: Float[Array, 'b h w c'], style: Float[Array, '*b s r']
   ) -> Float[Array, 'b s z']:
     check_size(features, self.pool)
     x = features if self.pool == 1 else average_pool(features, self.pool)
     b, h, w, c = x.shape
-    x = jnp.broadcast_to(x[:, None], (b, style.shape[1], h, w, c))
+    x = jnp.broadcast_to(x[:, None], (b, style.shape[-2], h, w, c))
     for level, width in enumerate((*self.widths, self.latent_dim)):
       if level:
         x = _halve(nn.relu(x))

@@ -14,7 +14,7 @@ from multirater_jax.networks.unet import Features
 
 _LOG_SIGMA_BOUND = 2.0  # a field of larger noise drowns the features
 _CLASSIFIER_WIDTH = 32
-Style = Float[Array, 'b s r']
+Style = Float[Array, '*b s r']
 
 
 class Field(NamedTuple):
@@ -74,7 +74,7 @@ class ProSegUNet(nn.Module):
   def field(self, features: Float[Array, 'b h w c'], style: Style) -> Field:
     """The ambiguity as each style sees it."""
     b, h, w, c = features.shape
-    x = jnp.broadcast_to(features[:, None], (b, style.shape[1], h, w, c))
+    x = jnp.broadcast_to(features[:, None], (b, style.shape[-2], h, w, c))
     statistics = _chain(self.statistics, x, style).astype(jnp.float32)
     mean, log_sigma = jnp.split(statistics, 2, axis=-1)
     return Field(mean, _LOG_SIGMA_BOUND * jnp.tanh(log_sigma / _LOG_SIGMA_BOUND))

@@ -39,6 +39,24 @@ def test_a_mixture_of_raters_mixes_their_layers():
   np.testing.assert_allclose(mixed, 0.25 * one + 0.75 * two, atol=1e-5)
 
 
+def test_common_styles_give_the_values_and_gradients_of_own_ones():
+  layer, x = StackedConv(3, 5), normal(0, 2, 4, 6, 7, 3)
+  style = normal(1, 4, 3)
+  params = jax.jit(layer.init)(key(), x, style)
+  params = jax.tree.map(lambda leaf: leaf + normal(2, *leaf.shape), params)
+
+  def total(params, x, style):
+    maps = layer.apply(params, x, style)
+    return (maps * normal(3, *maps.shape)).sum(), maps
+
+  run = jax.jit(jax.value_and_grad(total, (0, 1), has_aux=True))
+  (_, common), one = run(params, x, style)
+  (_, own), other = run(params, x, same_style(style, 2))
+  np.testing.assert_allclose(common, own, atol=1e-4)
+  for found, expected in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
 def test_heads_have_the_parameters_of_the_paper_and_stay_apart():
   heads, x = ProjectionHeads(4, 6), normal(0, 2, 16, 16, 16)
   style = same_style(jnp.eye(4), 2)
