@@ -46,7 +46,7 @@ def _product(x: Maps, kernel: Float[Array, '*b s c9 o']) -> Float[Array, 'b s h 
 
 @jax.custom_vjp
 def _one_by_one(x: Maps, kernel: Float[Array, 's c9 o']) -> Float[Array, 'b s h w o']:
-  """The same for common kernels, without the nine copies of ``x``, which cost more than the sum."""
+  """The same for common kernels, without nine copies of ``x``, which cost more than the work."""
 
   def convolve(pair):
     maps, flat = pair
