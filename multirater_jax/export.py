@@ -25,8 +25,9 @@ def export(
   """Writes ``sample.stablehlo``, ``personalize.stablehlo`` and ``model.json`` into a new folder.
 
   ``sample(seed, image)`` -> [b s h w k] and ``personalize(seed, image, style)`` -> [b r h w k] take
-  any batch of images [b size size c] in [0, 1]; the parameters are part of the programs. Row i
-  has the key of image i, as in ``multirater_jax.sample``. Returns the names of the programs.
+  any batch of images [b size size c] in [0, 1], and a style for each rater (``exported`` takes any
+  number). The parameters are part of the programs. Row i has the key of image i, as in
+  ``multirater_jax.sample``. Returns the names of the programs.
 
   Raises CheckpointError where there is no trained stage, FileExistsError where ``output`` exists,
   ImportError without flatbuffers.
@@ -51,8 +52,7 @@ def export(
   image = jax.ShapeDtypeStruct((batch, model.size, model.size, channels), jnp.float32)
   programs = {'sample': (sample, (seed, image))}
   if method.personalize is not None:
-    (rows,) = jax.export.symbolic_shape('r', scope=scope)
-    style = jax.ShapeDtypeStruct((rows, len(model.raters)), jnp.float32)
+    style = jax.ShapeDtypeStruct((len(model.raters),) * 2, jnp.float32)
     programs['personalize'] = (personalize, (seed, image, style))
 
   temporary = output.with_name(f'.{output.name}.{os.getpid()}.tmp')

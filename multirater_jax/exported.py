@@ -32,8 +32,14 @@ class Exported(NamedTuple):
   ) -> np.ndarray:
     """Class probabilities [b r h w k]; a row of ``style`` mixes raters, all of them by default."""
     style = np.eye(len(self.facts['raters'])) if style is None else style
-    rows = np.asarray(style, np.float32)
-    return np.asarray(self._run('personalize', np.uint32(seed), self._checked(image), rows))
+    rows, count = np.asarray(style, np.float32), len(self.facts['raters'])
+    found = []
+    for first in range(0, len(rows), count):  # the program takes so many rows
+      part = rows[first : first + count]
+      full = np.concatenate([part, part[:1].repeat(count - len(part), axis=0)])
+      maps = self._run('personalize', np.uint32(seed), self._checked(image), full)
+      found.append(np.asarray(maps)[:, : len(part)])
+    return np.concatenate(found, axis=1)
 
   def _run(self, name: str, *arguments: Any) -> jax.Array:
     if name not in self.programs:

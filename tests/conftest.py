@@ -17,6 +17,8 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Methods that are checked whole by default: two stages, one stage with both outputs, samples alone.
 # All of them would take half an hour on two cores: -m slow, and -k NAME for one.
 _ALWAYS = {'harmonized', 'pionono', 'prob_unet'}
+# Whole runs that other tests, or the data set's own, cover in parts.
+_BY_NAME = {'prob_unet': ('phantom', 'lidc_idri', 'npc', 'qubiq'), 'pionono': ('phantom',)}
 _QUICK = ('test_shapes', 'test_the_published_scale')  # these compile nothing
 
 
@@ -28,5 +30,6 @@ def pytest_collection_modifyitems(items):
     method = params and params.get('name', params.get('method'))
     if method and item.path.name in ('contract_test.py', 'configs_test.py'):
       heavy = method not in _ALWAYS or (method != 'harmonized' and 'eight_devices' in item.name)
+      heavy |= params.get('data') in _BY_NAME.get(method, ())
       if heavy and not item.name.startswith(_QUICK):
         item.add_marker('slow')

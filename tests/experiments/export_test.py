@@ -36,6 +36,8 @@ def test_programs_give_what_the_run_gives_for_any_batch(folder, personal, images
   np.testing.assert_allclose(loaded.personalize(images), expected, atol=1e-5)
   mixed = loaded.personalize(images, styles.mean(0, keepdims=True))
   assert mixed.shape == (2, 1, 32, 32, 2)
+  many = loaded.personalize(images, np.concatenate([styles, styles[::-1], styles[:1]]))
+  np.testing.assert_allclose(many[:, [7, 8]], expected[:, [0, 0]], atol=1e-5)
   assert loaded.facts['raters'] == list(model.raters)
 
 
