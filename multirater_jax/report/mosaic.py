@@ -40,9 +40,8 @@ def mosaic(
   votes = ((masks > 0) * shown).sum(1) / np.maximum(shown.sum(1), 1)
   outputs = 1 - probs[..., 0]
   columns = [image.mean(-1), votes, outputs.mean(1), *np.moveaxis(outputs[:, :_OUTPUTS], 1, 0)]
-  gray = (
-    (255 * np.clip(np.nan_to_num(np.stack(columns, 1)), 0, 1)).round().astype(np.uint8)
-  )  # [b columns h w]
+  tiles = np.clip(np.nan_to_num(np.stack(columns, 1)), 0, 1)  # [b columns h w]
+  gray = (255 * tiles).round().astype(np.uint8)
   framed = np.pad(gray, ((0, 0), (0, 0), (0, _GAP), (0, _GAP)), constant_values=128)
   rows, across, height, width = framed.shape
   return framed.transpose(0, 2, 1, 3).reshape(rows * height, across * width)
