@@ -7,7 +7,6 @@ Every run lies in <workdir>/<method>; arguments after ``--`` go to every run, su
 in <workdir>. Runs that are finished are read, not repeated.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from experiments import command
 from multirater_jax import comparison
 from multirater_jax.data.errors import DataError
 from multirater_jax.methods import METHODS
-from multirater_jax.report import figures
+from multirater_jax.report import figures, page
 from multirater_jax.workdir import write_json, write_text
 
 _CONFIGS = Path(__file__).parent / 'configs'
@@ -43,7 +42,7 @@ def run(overrides: list[str]) -> int:
   text = comparison.markdown(summary, changes, reference)
   write_text(folder / 'comparison.md', text)
   write_json(folder / 'comparison.json', summary | {'reference': reference, 'changes': changes})
-  _write_figure(folder / 'comparison.png', figures.comparison(summary, _SHOWN))
+  page.replace(folder / 'comparison.png', figures.comparison(summary, _SHOWN))
   print(text)
   print(f'Comparison: {(folder / "comparison.md").resolve()}')
   return 0
@@ -63,12 +62,6 @@ def _train(method: str, workdir: Path, overrides: list[str]) -> None:
       f'The run of {method} in {workdir} ended with status {status}; the same command goes on '
       'from there.'
     )
-
-
-def _write_figure(path: Path, png: bytes) -> None:
-  temporary = path.with_name(f'.{path.name}')
-  temporary.write_bytes(png)
-  os.replace(temporary, path)
 
 
 if __name__ == '__main__':

@@ -29,7 +29,9 @@ from multirater_jax.train import Stopped, best_params, train
 from multirater_jax.train_log import NotFiniteError
 from multirater_jax.workdir import Lock, WorkdirError
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'The config, as FILE[:DATA SET[,paper]].')
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'The config, as FILE[:DATA SET[,SCALE[,STEPS]]].'
+)
 _MODE = flags.DEFINE_enum(
   'mode', 'train', ['train', 'evaluate', 'report'], 'What to start with; the rest follows.'
 )

@@ -87,11 +87,5 @@ def _write_nifti(path: Path, array: Shaped[np.ndarray, 'd h w'], scan: Scan) -> 
   if not scan.slices and len(like.shape) == 2:
     voxels = voxels[..., 0]
   header.set_data_dtype(array.dtype)
-  image = type(like)(voxels, like.affine if scan.slices else None, header)
-  if not scan.slices:  # the very numbers of the file, which an affine matrix would round
-    for field in ('qform_code', 'sform_code', 'quatern_b', 'quatern_c', 'quatern_d', 'qoffset_x'):
-      image.header[field] = like.header[field]
-    for field in ('qoffset_y', 'qoffset_z', 'srow_x', 'srow_y', 'srow_z'):
-      image.header[field] = like.header[field]
-    image.header['pixdim'][:4] = like.header['pixdim'][:4]
-  image.to_filename(path)
+  # Without an affine matrix of its own the image keeps the very numbers of the header.
+  type(like)(voxels, like.affine if scan.slices else None, header).to_filename(path)

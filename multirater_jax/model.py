@@ -58,9 +58,7 @@ class Model(NamedTuple):
   size: int  # pixels of a window's side
   percentiles: tuple[float, float] | None
   whole: bool  # are images resized to a window, as in training, not cut into several?
-  embed: (
-    Callable[[Sequence[str]], Float[np.ndarray, 't d']] | None
-  )  # of prompts, where it takes any
+  embed: Callable[[Sequence[str]], Any] | None  # prompts -> rows of style; None: takes none
 
   def sample(
     self, image: AnyImage, num_samples: int = 16, seed: int = 0, **options: Any

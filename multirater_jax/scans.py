@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
+from multirater_jax.metrics import agreement
 from multirater_jax.model import Model
 from multirater_jax.text import normalize
 
@@ -126,9 +127,9 @@ def _pair_dice(masks: UInt8[np.ndarray, 'r d h w'], names: Sequence[str]) -> dic
   found = {}
   for i, first in enumerate(masks):
     for j in range(i + 1, len(masks)):
-      both = np.count_nonzero((first > 0) & (masks[j] > 0))
-      total = np.count_nonzero(first) + np.count_nonzero(masks[j])
-      found[f'{names[i]} / {names[j]}'] = 2 * both / total if total else 1.0
+      areas = ((first > 0) & (masks[j] > 0), first, masks[j])
+      dice = agreement.dice(*(np.asarray(np.count_nonzero(area)) for area in areas))
+      found[f'{names[i]} / {names[j]}'] = float(dice)
   return found
 
 

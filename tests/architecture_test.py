@@ -52,7 +52,7 @@ EDGES = {
   'predict': {'method'},
   'trained': {'checkpoints', 'data', 'experiment', 'method'},
   'windows': {'data'},
-  'scans': {'model', 'text'},
+  'scans': {'metrics', 'model', 'text'},
   'exported': set(),  # JAX alone
   'export': {'exported', 'method', 'model', 'trained'},
   'model': {'data', 'method', 'predict', 'text', 'trained', 'windows'},

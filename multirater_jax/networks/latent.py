@@ -101,7 +101,7 @@ class LatentHead(nn.Module):
     return nn.relu(self.hidden(x))
 
   def _decode(self, features, shift):
-    if self.is_initializing():
+    if self.is_initializing():  # where Linen makes the parameters of the layers
       return self.logits(self._hidden(features, shift)).astype(jnp.float32)
     x, hidden, logits = self.from_features(features), _linear(self.hidden), _linear(self.logits)
 

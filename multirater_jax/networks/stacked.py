@@ -17,7 +17,7 @@ class StackedConv(nn.Module):
   are the same for all images [s r], or each image has its own [b s r]. Grouped convolutions, which
   stacked kernels would become, are an order of magnitude slower on CPU. Instead own styles are one
   batched matrix product over 3x3 neighborhoods; common ones are convolved one after the other, with
-  the gradient of that product.
+  the gradient of that product (in reverse mode alone).
   """
 
   num_raters: int
