@@ -17,6 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = 'data'
 MODES = ('auto', 'on', 'off')
+_PATIENCE = 3600  # seconds that the others wait at the end while process 0 writes the report
 # The size of a job, as the launchers that JAX understands tell it to their processes.
 _JOB_SIZES = ('OMPI_COMM_WORLD_SIZE', 'SLURM_NTASKS')
 _HOST_LISTS = ('TPU_WORKER_HOSTNAMES', 'TPU_PROCESS_ADDRESSES')
@@ -45,7 +46,9 @@ def start(
   if not wanted or jax.distributed.is_initialized():
     return
   try:
-    jax.distributed.initialize(coordinator, num_processes, process_id)
+    jax.distributed.initialize(
+      coordinator, num_processes, process_id, shutdown_timeout_seconds=_PATIENCE
+    )
   except (RuntimeError, ValueError) as error:
     reason = str(error).strip().split('\n')[0]
     raise ValueError(

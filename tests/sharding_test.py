@@ -23,7 +23,7 @@ def no_launcher(monkeypatch):
 @pytest.fixture
 def joined(monkeypatch):
   calls = []
-  monkeypatch.setattr(jax.distributed, 'initialize', lambda *args: calls.append(args))
+  monkeypatch.setattr(jax.distributed, 'initialize', lambda *args, **kwargs: calls.append(args))
   monkeypatch.setattr(jax.distributed, 'is_initialized', lambda: bool(calls))
   return calls
 

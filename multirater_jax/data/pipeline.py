@@ -49,12 +49,13 @@ class TrainStream:
     """Continues from a saved position.
 
     Raises:
-      DataError: when the position belongs to a stream of other data, options or process count.
+      DataError: when the position belongs to a stream of other data or options. The number of
+        processes may differ, as long as their batches together have as many rows.
     """
     if state.get('signature') != self._signature:
       raise DataError(
-        'The saved position belongs to another data stream (other records, seed, batch size, crop '
-        'or number of processes); resume with the former settings or start a new run.'
+        'The saved position belongs to another data stream (other records, seed, batch size or '
+        'crop); resume with the former settings or start a new run.'
       )
     self._iterator.set_state(state['position'])
 
@@ -114,7 +115,7 @@ def train_stream(
     else functools.partial(crops.anywhere, foreground_probability=foreground_probability)
   )
   row = functools.partial(_train_row, source=source, size=size, place=place)
-  settings = [size, seed, crop, jitter, foreground_probability, batch_size, process_count]
+  settings = [size, seed, crop, jitter, foreground_probability, batch_size * process_count]
   dataset = (
     grain.MapDataset.source(Passes(records, seed))
     .seed(seed)

@@ -100,7 +100,7 @@ function draw() {
 }
 
 function tell() {
-  const parts = [`slice ${state.slice + 1} of ${data.planes.length}`];
+  const parts = data.planes.length > 1 ? [`slice ${state.slice + 1} of ${data.planes.length}`] : [];
   if (state.sample) parts.push(`sample ${state.sample} of ${data.samples.length}`);
   if (state.mix) {
     const share = data.mix.steps[state.mix - 1].share;

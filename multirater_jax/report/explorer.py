@@ -160,6 +160,7 @@ def _encoded(pixels: UInt8[np.ndarray, '...']) -> str:
 
 def _controls(shown: Explored) -> str:
   parts = [
+    '<h2>Image</h2>',
     _slider('slice', 'slice') if len(shown.planes) > 1 else '',
     _slider('low', 'black') + _slider('high', 'white'),
     _boxes('In the manner of', shown, 0, len(shown.raters)),
@@ -172,7 +173,7 @@ def _controls(shown: Explored) -> str:
     + _slider('threshold', 'at least'),
     _facts(shown),
     html.notes(shown.flags),
-    _keys(len(_layers(shown))),
+    _keys(shown),
   ]
   return ''.join(parts)
 
@@ -206,14 +207,14 @@ def _facts(shown: Explored) -> str:
   return f'<h2>Numbers</h2><table>{rows}</table>' if rows else ''
 
 
-def _keys(num_layers: int) -> str:
+def _keys(shown: Explored) -> str:
   keys = [
-    ('1 …' if num_layers > 1 else '1', 'outline on and off'),
+    ('1 …' if len(_layers(shown)) > 1 else '1', 'outline on and off'),
     ('← →', 'sample'),
-    ('↑ ↓', 'slice'),
-    (', .', 'mixture'),
+    *([('↑ ↓', 'slice')] if len(shown.planes) > 1 else []),
+    *([(', .', 'mixture')] if shown.mix else []),
     ('u', 'uncertainty'),
     ('+ − 0', 'zoom'),
   ]
-  shown = ', '.join(f'<kbd>{key}</kbd> {what}' for key, what in keys)
-  return f'<h2>Keys</h2><p class="keys">{shown}; drag to move, wheel to zoom.</p>'
+  listed = ', '.join(f'<kbd>{key}</kbd> {what}' for key, what in keys)
+  return f'<h2>Keys</h2><p class="keys">{listed}; drag to move, wheel to zoom.</p>'

@@ -76,6 +76,17 @@ def test_a_resumed_stream_continues_identically(tiny, done):
   assert_same(rest, take(resumed, 6))
 
 
+def test_other_processes_continue_a_stream(tiny):
+  stream = train_stream(tiny, np.arange(11), **OPTIONS | {'batch_size': 8})
+  list(itertools.islice(stream, 3))
+  state, rest = stream.get_state(), take(stream, 3)
+  for p in range(2):
+    part = train_stream(tiny, np.arange(11), **OPTIONS, process_index=p, process_count=2)
+    part.set_state(state)
+    for whole, half in zip(rest, take(part, 3), strict=True):
+      np.testing.assert_array_equal(whole['image'][p::2], half['image'])
+
+
 @pytest.mark.parametrize('change', [{'seed': 4}, {'batch_size': 2}, {'process_count': 2}])
 def test_a_position_of_another_stream_is_refused(tiny, change):
   state = train_stream(tiny, np.arange(11), **OPTIONS).get_state()
