@@ -13,8 +13,9 @@ from absl import flags
 
 import tfds_builders
 from experiments import command, data_flags
+from multirater_jax import progress
 from multirater_jax.data.errors import DataError
-from tfds_builders import checks, faults, progress
+from tfds_builders import checks, faults
 
 SHOWN = 5  # of the images of a finding
 

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import app, flags, logging
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from experiments import command, config_checks, memory, run_data, run_files
 from experiments.dry_run import dry_run
-from multirater_jax import sharding
+from multirater_jax import progress, sharding
 from multirater_jax.checkpoints import CheckpointError, digest
 from multirater_jax.data.errors import DataError
 from multirater_jax.evaluate import evaluate
@@ -24,6 +25,7 @@ from multirater_jax.panels import write_panels
 from multirater_jax.report import write as write_report
 from multirater_jax.results import is_evaluated, score_table, write_results
 from multirater_jax.robustness import write_robustness
+from multirater_jax.score_tables import Row
 from multirater_jax.step_curve import write_step_curve
 from multirater_jax.train import Stopped, best_params, train
 from multirater_jax.train_log import NotFiniteError
@@ -117,11 +119,7 @@ def train_and_evaluate(experiment: Experiment) -> int:
   parameters = {stage: digest(params[stage]) for stage in stages}
   if _MODE.value == 'evaluate' or not is_evaluated(experiment, parameters):
     (workdir / 'evaluation').mkdir(exist_ok=True)
-    rows = evaluate(experiment, params, samples=run_data.true_process(experiment))
-    if experiment.config.evaluation.robustness_records:
-      write_robustness(experiment, stages[0], params[stages[0]])
-    if experiment.config.evaluation.step_counts:
-      write_step_curve(experiment, stages[-1], params[stages[-1]])
+    rows = scores(experiment, params)
     if jax.process_index() == 0:
       write_panels(experiment, params, rows)
       write_results(experiment, rows, parameters)
@@ -130,6 +128,18 @@ def train_and_evaluate(experiment: Experiment) -> int:
   for stage, value in parameters.items():
     print(f'Parameters of stage {stage}: sha256 {value}')
   return report(workdir)
+
+
+def scores(experiment: Experiment, params: dict[str, Any]) -> list[Row]:
+  """The scores of the test part; robustness and sampler steps are written where asked for."""
+  options, stages = experiment.config.evaluation, experiment.config.stages
+  with progress.lines():
+    rows = evaluate(experiment, params, samples=run_data.true_process(experiment))
+    if options.robustness_records:
+      write_robustness(experiment, stages[0], params[stages[0]])
+    if options.step_counts:
+      write_step_curve(experiment, stages[-1], params[stages[-1]])
+  return rows
 
 
 def report(workdir: Path) -> int:

@@ -16,6 +16,7 @@ predicted, the others are written.
 
 import functools
 import hashlib
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -29,10 +30,10 @@ from multirater_jax import scans
 from multirater_jax.checkpoints import CheckpointError, digest
 from multirater_jax.data.errors import DataError
 from multirater_jax.model import Model, load
+from multirater_jax.progress import follow, lines
 from multirater_jax.report import explorer
 from multirater_jax.trained import Facts, run_facts
 from tfds_builders import inputs
-from tfds_builders.progress import follow, lines
 
 _INPUT = flags.DEFINE_string('input', None, 'An image, a volume, or a folder of them.')
 _RATERS = flags.DEFINE_list('raters', None, 'Names of raters, or numbers from 1; all by default.')
@@ -99,6 +100,7 @@ def _predict(one: inputs.Input, folder: Path, task: _Task) -> None:
   scan = one.read()
   _check_channels(scan, facts)
   names = wish.names(model)
+  _check_memory(scan, model.num_classes * (wish.num_samples + len(names)))
   with tempfile.TemporaryDirectory() as scratch:
     number = len(scan.planes)
     bar = functools.partial(follow, what=f'slices of {one.name}', total=number)
@@ -177,6 +179,17 @@ def _check_channels(scan: inputs.Scan, facts: Facts) -> None:
   known, given = len(facts.fingerprint['intensity']), scan.planes.shape[-1]
   if known != given:
     raise DataError(f'It has {given} channels, the run was trained on {known}.')
+
+
+def _check_memory(scan: inputs.Scan, maps: int) -> None:
+  """A slice with all its probabilities must fit twice: while they are summed, and blended."""
+  height, width = scan.planes.shape[1:3]
+  needed = 2 * 4 * height * width * maps
+  if needed > os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'):
+    raise DataError(
+      f'{height}x{width} pixels need {needed / 2**30:.0f} GB of memory, more than there is here; '
+      'ask for fewer --samples or --raters, or cut the image.'
+    )
 
 
 def _voxel_ml(scan: inputs.Scan) -> float | None:

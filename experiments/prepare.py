@@ -16,10 +16,11 @@ from absl import flags
 
 import tfds_builders
 from experiments import command, data_flags
+from multirater_jax import progress
 from multirater_jax.data import fingerprint
 from multirater_jax.data.source import Record, Source
 from multirater_jax.report.sheet import Shown, write_sheet
-from tfds_builders import notes, progress
+from tfds_builders import notes
 
 SHEET = 'sheet.png'
 PICTURES = 16

@@ -50,7 +50,7 @@ def score_output(experiment: Experiment, output: Output, params: Any, records: n
     surfaces.add(batch, probs)
     return count_probs(probs, batch)
 
-  counts = count_records(experiment, records, counter, rng)
+  counts = count_records(experiment, records, counter, rng, what=output.label)
   scores = unit_scores(
     counts, counts if personalized else None, experiment.config.evaluation.protocol
   )

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from multirater_jax import sharding
-from multirater_jax.data.tiles import eval_batches
+from multirater_jax.data.tiles import eval_batches, num_eval_batches
 from multirater_jax.experiment import Experiment
 from multirater_jax.method import Batch, Method, image_keys
 from multirater_jax.metrics import Counts, add_to_units, bounds, count
+from multirater_jax.progress import follow
 
 VERBS = ('sample', 'personalize')  # what a stage is scored on
 
@@ -50,17 +51,20 @@ def batches_of(
 
   ``alone``: all rows, for a process that works without the others.
   """
+  options = _cut(experiment) | {'process_count': 1 if alone else jax.process_count()}
+  index = 0 if alone else jax.process_index()
+  return eval_batches(experiment.source, records, **options, process_index=index)
+
+
+def _cut(experiment: Experiment) -> dict[str, Any]:
+  """How the config wants records cut into rows."""
   data = experiment.config.data
-  return eval_batches(
-    experiment.source,
-    records,
-    batch_size=sharding.check_batch(data.eval_batch_size),
-    size=data.eval_size,
-    crop=data.eval_crop,
-    margin=data.eval_margin,
-    process_index=0 if alone else jax.process_index(),
-    process_count=1 if alone else jax.process_count(),
-  )
+  return {
+    'batch_size': sharding.check_batch(data.eval_batch_size),
+    'size': data.eval_size,
+    'crop': data.eval_crop,
+    'margin': data.eval_margin,
+  }
 
 
 def count_records(
@@ -70,16 +74,23 @@ def count_records(
   rng: jax.Array,
   *,
   repeat: int = 1,
+  what: str = '',
 ) -> Counts:
   """Counts of every unit of ``records`` [units, ...], summed over its tiles or slices.
 
   The key of a row derives from its unit, so the tiles of an image, or the slices of a scored
   volume, share one draw; the result depends on neither batch size nor devices nor processes.
-  ``repeat`` is the number of rows that ``counter`` returns for each row of a batch.
+  ``repeat`` is the number of rows that ``counter`` returns for each row of a batch; ``what`` names
+  the work where its progress is to be shown.
   """
   units = units_of(experiment, records)
-  total = None
-  for local in batches_of(experiment, records):
+  total, batches = None, batches_of(experiment, records)
+  if what and jax.process_index() == 0:
+    number = num_eval_batches(
+      experiment.source, records, **_cut(experiment), process_count=jax.process_count()
+    )
+    batches = follow(batches, f'{what}, batches', number)
+  for local in batches:
     batch = sharding.place_batch(experiment.mesh, local)
     counts = counter(batch, image_keys(rng, batch[units.column]))
     counts, names = jax.tree.map(sharding.local_rows, (counts, batch[units.column]))

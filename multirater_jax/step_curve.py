@@ -30,7 +30,9 @@ def write_step_curve(experiment: Experiment, stage: str, params: Any) -> None:
         num_samples=options.step_samples,
         num_raters=len(experiment.source.info.raters),
       )
-      counts = count_records(experiment, records, make_counter(predict, params), rng)
+      counter = make_counter(predict, params)
+      what = f'{number} sampler steps'
+      counts = count_records(experiment, records, counter, rng, what=what)
       ged = bootstrap.interval(unit_scores(counts)['ged'], cases)._asdict()
       lines.append({'steps': number, 'used': number == used, 'records': len(records), 'ged': ged})
   if jax.process_index() == 0:

@@ -51,11 +51,11 @@ class Validator:
     records = self._records[: experiment.config.data.eval_batch_size]
     batch = sharding.place_batch(experiment.mesh, next(iter(batches_of(experiment, records))))
     probs = self._predict(params, image_keys(self._rng, batch['index']), batch['image'])
-    parts = (batch['image'], batch['masks'], batch['annotated'], probs)
+    shown = (batch['image'], batch['masks'], batch['annotated'], probs)
+    parts = [sharding.local_rows(part) for part in shown]
     if jax.process_index() == 0:
       self._folder.mkdir(exist_ok=True)
-      path = self._folder / f'{self._stage}-{step:06d}.png'
-      mosaic.write(path, *map(sharding.local_rows, parts))
+      mosaic.write(self._folder / f'{self._stage}-{step:06d}.png', *parts)
 
   def choosing(self, scores: dict[str, float]) -> float:
     """The score that chooses the best checkpoint."""

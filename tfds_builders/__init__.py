@@ -23,8 +23,8 @@ from typing import Any
 from absl import logging
 
 from multirater_jax.data.errors import DataError
+from multirater_jax.progress import follow
 from tfds_builders import counts, parallel
-from tfds_builders.progress import follow
 from tfds_builders.records import RECORDS, SetInfo, read_info, write_records
 
 BUILDERS = {

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from multirater_jax.data.errors import DataError
+from multirater_jax.progress import follow
 from tfds_builders import notes
-from tfds_builders.progress import follow
 from tfds_builders.record import Entry
 
 FINE, NOTE, FINDING, BROKEN = 'fine', 'note', 'FINDING', 'BROKEN'

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from multirater_jax.data.errors import DataError
-from tfds_builders.progress import follow
+from multirater_jax.progress import follow
 from tfds_builders.record import Stored
 
 RECORDS = 'records.json'

@@ -20,7 +20,8 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
   cpu = scale == 'cpu'
   config = default.base('dpersona', argument)
   config.model = default.trunk(scale)
-  config.model.update({'kl_weight': 1e-2, 'head_pool': 4 if cpu else 2})  # a query is a mean over space
+  # A query is a mean over space: averaged features serve it, and each rater costs a fraction.
+  config.model.update({'kl_weight': 1e-2, 'head_pool': 4 if cpu else 2})
   config.stages = ('diversify', 'personalize')
   diversify = default.stage(
     first, verb='sample', best_by='ged', learning_rate=1e-3 if cpu else 1e-4

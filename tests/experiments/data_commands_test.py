@@ -14,9 +14,9 @@ from absl.testing import flagsaver
 from PIL import Image
 
 from experiments import command, data_flags, doctor, prepare
+from multirater_jax import progress
 from multirater_jax.data.errors import DataError
 from multirater_jax.data.source import Source
-from tfds_builders import progress
 from tfds_builders.lidc_idri import dummy_data
 from tfds_builders.npc import dummy_data as npc
 

@@ -167,3 +167,12 @@ def test_channels_must_be_those_of_training(personal, tmp_path, capsys):
   assert call(personal, tmp_path / 'rgb.png', tmp_path / 'out') == predict.SOME_FAILED
   assert '3 channels, the run was trained on 1' in capsys.readouterr().err
   assert not (tmp_path / 'out' / 'rgb').exists()
+
+
+def test_an_image_too_large_for_the_memory_is_refused(personal, tmp_path, capsys, monkeypatch):
+  Image.fromarray(np.zeros((40, 60), np.uint8)).save(tmp_path / 'large.png')
+  sizes = {'SC_PAGE_SIZE': 1, 'SC_PHYS_PAGES': 1000}
+  monkeypatch.setattr(predict.os, 'sysconf', sizes.get)
+  assert call(personal, tmp_path / 'large.png', tmp_path / 'out') == predict.SOME_FAILED
+  assert '40x60 pixels need' in capsys.readouterr().err
+  assert not (tmp_path / 'out' / 'large').exists()

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from multirater_jax.data.errors import DataError
+from multirater_jax.progress import follow
 from tfds_builders import parallel
 from tfds_builders.lidc_idri.annotations import Reading, read_annotations
 from tfds_builders.lidc_idri.dicom import Header, is_dicom, read_header
 from tfds_builders.lidc_idri.series import by_series
-from tfds_builders.progress import follow
 
 _log = logging.getLogger(__name__)
 
