@@ -10,18 +10,22 @@ multiply-adds at 128 x 128, is 250 passes of its network as its specification co
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from benchmarks import measure
 from benchmarks.configured import Configured, configured, example
 from multirater_jax import diffusion_family
-from multirater_jax.method import image_keys
+from multirater_jax.method import Batch, image_keys
 from multirater_jax.methods import METHODS
+from multirater_jax.metrics.surface import unit_surface_scores
 from multirater_jax.networks.binding import bind
 from multirater_jax.networks.frequency_prompts import FrequencyPrompts
 from multirater_jax.networks.prompt_bank import PromptBank
+from multirater_jax.scoring import count_probs
 
 RATERS = 4
 REFERENCE_MACS = 1.05e12
@@ -56,6 +60,39 @@ def samples(methods: list[str], scale: str, size: int) -> measure.Rows:
       }
     )
   return rows
+
+
+def scores(methods: list[str], scale: str, size: int) -> measure.Rows:
+  """Drawing 50 samples of 16 images, and all their scores."""
+  rows = []
+  batch = example(16, size, RATERS)
+  batch['valid'] = jnp.ones((16, size, size), bool)
+  keys = image_keys(jax.random.key(2), jnp.arange(16))
+  for name in methods:
+    found = configured(name, scale, size=size)
+    draw = functools.partial(jax.jit(found.method.sample, static_argnums=3), found.params, keys)
+    probs = draw(batch['image'], 50)
+    drawn = measure.times(lambda draw=draw: draw(batch['image'], 50), repeats=3).median
+    counted = measure.times(lambda probs=probs: count_probs(probs, batch)).median
+    surfaces = measure.times(lambda probs=probs: _surfaces(probs, batch), repeats=3).median
+    rows.append(
+      {
+        'method': name,
+        'draw, ms': 1e3 * drawn,
+        'count, ms': 1e3 * counted,
+        'surfaces, ms': 1e3 * surfaces,
+        'scores / draw': (counted + surfaces) / drawn,
+      }
+    )
+  return rows
+
+
+def _surfaces(probs: jax.Array, batch: Batch) -> list[Any]:
+  """Surface distances of every consensus to the raters, as the evaluation takes them."""
+  masks, annotated = np.asarray(batch['masks']), np.asarray(batch['annotated'])
+  consensus = np.asarray(probs.mean(1).argmax(-1).astype(jnp.uint8))[:, None]
+  rows = zip(consensus, masks, annotated, strict=True)
+  return [unit_surface_scores(*row, (1.0, 1.0), num_classes=2) for row in rows]
 
 
 def raters(methods: list[str], scale: str, size: int) -> measure.Rows:
@@ -155,6 +192,7 @@ def main() -> None:
     [
       ('Samples of one image', lambda: samples(methods, options.scale, size)),
       ('Rater maps of one image', lambda: raters(methods, options.scale, size)),
+      ('50 samples of 16 images, and their scores', lambda: scores(methods, options.scale, size)),
       ('Memory of the spectral pass', lambda: spectral_memory(size)),
       ('FLOPs of one DiffOSeg sample at 128 x 128', lambda: diffoseg_flops(128)),
     ],
