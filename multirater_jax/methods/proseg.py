@@ -14,6 +14,7 @@ from multirater_jax.networks.per_device import per_device
 from multirater_jax.networks.proseg_unet import Field, ProSegUNet
 from multirater_jax.networks.stacked import one_hot_style, same_style
 from multirater_jax.networks.trunks import make_trunk
+from multirater_jax.networks.unet import average_pool
 
 
 def proseg(
@@ -24,6 +25,7 @@ def proseg(
   dtype: Any = None,
   rater_dim: int = 8,
   field_dim: int = 16,
+  field_pool: int = 1,
   head_width: int = 16,
   kl_weight: float = 0.1,
   classifier_weight: float = 1.0,
@@ -44,6 +46,7 @@ def proseg(
       num_raters=num_raters,
       rater_dim=rater_dim,
       field_dim=field_dim,
+      field_pool=field_pool,
       head_width=head_width,
       image_channels=channels,
       dtype=dtype,
@@ -63,13 +66,14 @@ def proseg(
     rater = losses.choose_rater(keys[:, 0], batch['annotated'])
     style, alpha = one_hot_style(rater, num_raters), run('concentrations')
     tau = per_device(jax.vmap(jax.random.dirichlet))(keys[:, 1], alpha[rater])
-    field = run('field', run('features', batch['image']).full, style)
+    features = run('features', batch['image']).full
+    field = run('field', features, style)
     drawn = draw_field(keys[:, 2], field)
-    logits = run('decode', drawn, tau[:, None])[:, 0]
+    logits = run('decode', features, drawn, tau[:, None])[:, 0]
     terms = losses.segmentation(logits, losses.masks_of(batch['masks'], rater))
     log_probs = jax.nn.log_softmax(run('classify', tau))
     terms['classifier'] = -jnp.take_along_axis(log_probs, rater[:, None], 1)[:, 0]
-    error = run('reconstruct', drawn, style)[:, 0] - batch['image']
+    error = run('reconstruct', drawn, style)[:, 0] - average_pool(batch['image'], field_pool)
     terms['reconstruction'] = jnp.square(error).mean((1, 2, 3))
     spatial = losses.kl_standard(field.mean[:, 0], field.log_sigma[:, 0]).mean((1, 2))
     terms |= losses.kl_terms(spatial)
@@ -86,18 +90,20 @@ def proseg(
     preferences = jax.vmap(lambda key: jax.random.dirichlet(key, ones, (num_samples,)))
     tau = per_device(preferences)(keys[:, 0])
     choose = jax.vmap(lambda key: jax.random.randint(key, (num_samples,), 0, num_raters))
-    field = run('field', run('features', image).full, jnp.eye(num_raters))
+    features = run('features', image).full
+    field = run('field', features, jnp.eye(num_raters))
     rows, raters = jnp.arange(len(image))[:, None], choose(keys[:, 1])
     chosen = Field(field.mean[rows, raters], field.log_sigma[rows, raters])
-    return jax.nn.softmax(run('decode', draw_field(keys[:, 2], chosen), tau))
+    return jax.nn.softmax(run('decode', features, draw_field(keys[:, 2], chosen), tau))
 
   def personalize(params, rngs, image, style):
     del rngs
     run = run_on(params, image)
     alpha = style @ run('concentrations')
     tau = same_style(alpha / alpha.sum(-1, keepdims=True), len(image))
-    field = run('field', run('features', image).full, style)
-    return jax.nn.softmax(run('decode', field.mean, tau))
+    features = run('features', image).full
+    field = run('field', features, style)
+    return jax.nn.softmax(run('decode', features, field.mean, tau))
 
   own = RaterParams('^(alpha|signature|statistics|remap)', '^alpha')
   return Method(init, loss, sample, personalize, own)

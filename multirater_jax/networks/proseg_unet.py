@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from multirater_jax.networks.latent import LatentHead
 from multirater_jax.networks.stacked import StackedConv
-from multirater_jax.networks.unet import Features
+from multirater_jax.networks.unet import Features, average_pool, check_size
 
 _LOG_SIGMA_BOUND = 2.0  # a field of larger noise drowns the features
 _CLASSIFIER_WIDTH = 32
@@ -28,7 +28,9 @@ class ProSegUNet(nn.Module):
   """Trunk, each rater's statistics of the ambiguity field, and a 1x1 head over [field, tau].
 
   The image is reconstructed from the drawn field by each rater's remapping and two convolutions;
-  the paper's code spends a second U-Net on that. The bound on the field's sigma is ours.
+  the paper's code spends a second U-Net on that. The bound on the field's sigma is ours, and so is
+  ``field_pool``: the field lives on features averaged over squares of so many pixels, and the head
+  then also reads the features at full size. A rater costs a fraction of their convolutions so.
 
   Source: ProSeg (arXiv:2512.00748), section 3.
   """
@@ -38,6 +40,7 @@ class ProSegUNet(nn.Module):
   num_raters: int
   rater_dim: int = 8
   field_dim: int = 16
+  field_pool: int = 1
   head_width: int = 16
   image_channels: int = 1
   dtype: Any = None
@@ -72,18 +75,26 @@ class ProSegUNet(nn.Module):
     return jax.nn.softplus(self.alpha)
 
   def field(self, features: Float[Array, 'b h w c'], style: Style) -> Field:
-    """The ambiguity as each style sees it."""
-    b, h, w, c = features.shape
-    x = jnp.broadcast_to(features[:, None], (b, style.shape[-2], h, w, c))
+    """The ambiguity as each style sees it, at ``1 / field_pool`` of the size."""
+    check_size(features, self.field_pool)
+    pooled = average_pool(features, self.field_pool) if self.field_pool > 1 else features
+    b, h, w, c = pooled.shape
+    x = jnp.broadcast_to(pooled[:, None], (b, style.shape[-2], h, w, c))
     statistics = _chain(self.statistics, x, style).astype(jnp.float32)
     mean, log_sigma = jnp.split(statistics, 2, axis=-1)
     return Field(mean, _LOG_SIGMA_BOUND * jnp.tanh(log_sigma / _LOG_SIGMA_BOUND))
 
   def decode(
-    self, drawn: Float[Array, 'b s h w c'], tau: Float[Array, 'b s d']
+    self,
+    features: Float[Array, 'b h w c'],
+    drawn: Float[Array, 'b s i j c'],
+    tau: Float[Array, 'b s d'],
   ) -> Float[Array, 'b s h w k']:
     """Logits of a drawn field under a rater's preference."""
     b, s = tau.shape[:2]
+    if self.field_pool > 1:
+      same = jnp.broadcast_to(tau[:, :, None, None], (*drawn.shape[:4], tau.shape[-1]))
+      return self.head.decode_maps(features, jnp.concatenate([drawn, same], axis=-1))
     logits = self.head(drawn.reshape(b * s, *drawn.shape[2:]), tau.reshape(b * s, 1, -1))
     return logits.reshape(b, s, *logits.shape[2:])
 
@@ -94,7 +105,7 @@ class ProSegUNet(nn.Module):
   def reconstruct(
     self, drawn: Float[Array, 'b s h w c'], style: Style
   ) -> Float[Array, 'b s h w c2']:
-    """The image as the drawn field tells it."""
+    """The image as the drawn field tells it, at the field's size."""
     x = nn.relu(_chain(self.remap, drawn, style))
     b, s = x.shape[:2]
     x = nn.relu(self.reconstruction[0](x.reshape(b * s, *x.shape[2:])))
@@ -105,8 +116,9 @@ class ProSegUNet(nn.Module):
     """Runs every part once, so that ``init`` creates every parameter."""
     style = jnp.zeros((image.shape[0], 1, self.num_raters))
     tau = jnp.broadcast_to(self.concentrations()[:1], (image.shape[0], 1, self.rater_dim))
-    drawn = self.field(self.features(image).full, style).mean
-    self.decode(drawn, tau), self.classify(tau[:, 0]), self.reconstruct(drawn, style)
+    features = self.features(image).full
+    drawn = self.field(features, style).mean
+    self.decode(features, drawn, tau), self.classify(tau[:, 0]), self.reconstruct(drawn, style)
 
 
 def _chain(layers: Sequence[StackedConv], x: Any, style: Style) -> Any:
