@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments import memory
+
 Rows = list[dict[str, Any]]
 
 
@@ -84,7 +86,8 @@ def write(path: Path | None, tables: dict[str, Rows]) -> None:
 
 
 def run(tables: Sequence[tuple[str, Callable[[], Rows]]], output: Path | None) -> None:
-  """Measures, prints and writes the tables one after another."""
+  """Measures, prints and writes the tables one after another; memory is kept, as in training."""
+  memory.keep_freed()
   print(', '.join(f'{key} {value}' for key, value in environment().items()))
   found = {}
   for title, measure in tables:
