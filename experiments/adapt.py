@@ -8,8 +8,8 @@ test part are scored, never fitted. Writes <RUN>/adapted/NAME/{params.safetensor
 afterwards ``multirater_jax.load(RUN, new_rater=NAME)`` personalizes for them.
 """
 
-import json
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -44,9 +44,21 @@ def run() -> int:
     raise DataError(str(error)) from error
   path = workdir / 'adapted' / _RATER.value / 'scores.json'
   write_json(path, scores)
-  print(json.dumps(scores, indent=1))
+  print(_told(scores))
   print(f'New rater: {path.parent.resolve()}')
   return 0
+
+
+def _told(scores: dict[str, Any]) -> str:
+  """The scores for a reader."""
+  lines = [
+    f'Fitted to {scores["images"]} images ({scores["crops"]} crops). '
+    f'Dice with the new rater on {scores["scored"]} test images, with 95 % intervals:'
+  ]
+  gain = {'adapted minus consensus': scores['adapted minus consensus']}
+  for name, value in (scores['dice'] | gain).items():
+    lines.append(f'  {name:<24}{value["mean"]:6.3f}  ({value["low"]:.3f} to {value["high"]:.3f})')
+  return '\n'.join(lines)
 
 
 if __name__ == '__main__':
