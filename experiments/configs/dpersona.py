@@ -6,7 +6,7 @@ Data sets and scales as in ``default.py``.
 
 Measured 2026-11-21, phantom, 480 + 200 steps, one run beside others (6.6 minutes of CPU time): GED
 0.209 (stage 1), Dice rater 0.842, gap 0.067 (stage 2). The
-short runs on other sets stand in README.md.
+short runs on other sets stand in docs/results.md.
 """
 
 from ml_collections import ConfigDict

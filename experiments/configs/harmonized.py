@@ -2,7 +2,7 @@
 
 python -m experiments.main --config=experiments/configs/harmonized.py:phantom  (lidc_slices, folder)
 
-Measured 2026-11-21, 2 CPU cores (patient split, 16 samples; intervals in README.md):
+Measured 2026-11-21, 2 CPU cores (patient split, 16 samples; intervals in docs/results.md):
 
   data         steps       minutes                 GED    Dice soft   Dice rater   gap
   phantom      300 + 120   6.6, a slow machine     0.164  0.792       0.829        0.038

@@ -7,7 +7,7 @@ CPU scale and 200 times faster on the published one (0.02 against 1e-4, as in th
 
 Measured 2026-11-21, phantom, 480 steps, one run beside other jobs (4.5 minutes of CPU time): GED of
 samples 0.172, Dice rater 0.840, gap 0.049. The short
-runs on other sets stand in README.md.
+runs on other sets stand in docs/results.md.
 """
 
 from ml_collections import ConfigDict

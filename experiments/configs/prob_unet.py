@@ -4,7 +4,7 @@ python -m experiments.main --config=experiments/configs/prob_unet.py:phantom  (l
 
 Measured 2026-11-21, 2 CPU cores beside other jobs: lidc_slices, 1600 steps, 8.4 minutes, GED 0.222,
 Dice soft 0.824 (patient split, 16 samples); phantom, 480 steps,
-GED 0.225; the other sets stand in README.md. The ``paper`` scale
+GED 0.225; the other sets stand in docs/results.md. The ``paper`` scale
 has not been run yet.
 """
 
