@@ -4,7 +4,11 @@ python -m experiments.main --config=experiments/configs/calidiff.py:phantom
 
 Data sets and scales as in ``default.py``.
 
-It has not been trained yet: no score to expect can be given, calibration least of all.
+Measured 2026-11-21, phantom, 480 steps, 2 CPU cores beside other jobs, one run: GED 0.205, Dice
+rater 0.787, gap 0.050, ECE 0.0144, Brier 0.0053. That is better calibrated than ``prob_unet``
+(0.0164, 0.0076); against ``diffoseg`` (0.0116, 0.0054) its ECE is worse and its Brier score alike;
+``pionono`` (0.0104, 0.0045) beats all three. GED with 2, 5, 10, 25, 50 sampler steps: 0.172, 0.180,
+0.187, 0.205, 0.214.
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,10 @@ python -m experiments.main --config=experiments/configs/ccdm.py:phantom
 
 Data sets and scales as in ``default.py``.
 
-No run of this config has been scored yet.
+Measured 2026-11-21, 2 CPU cores beside other jobs (9 CPU minutes of training and scoring), one
+run each: phantom, 480 steps, GED 0.177, Dice soft 0.823, ECE 0.010; lidc_slices, 400 steps, GED
+0.270. GED with 2, 5, 10, 25, 50, 250 sampler steps (48 images, 8 samples): phantom 0.210, 0.194,
+0.195, 0.190, 0.180, 0.179; lidc_slices 0.306, 0.299, 0.292, 0.310, 0.300, 0.309.
 """
 
 from ml_collections import ConfigDict
