@@ -13,21 +13,28 @@ from jaxtyping import Float, Integer
 from multirater_jax.method import Batch, Method, Params
 
 _LATE = 10**6  # a step after every ramp of a loss
+_COMPARED = 32  # images to find the nearest rater by
 
 
-def with_new_rater(method: Method, params: Params, num_raters: int) -> Params:
-  """``params`` of ``num_raters`` raters with room for one more, who starts as their mean.
+def with_new_rater(
+  method: Method, params: Params, num_raters: int, like: int | jax.Array = 0
+) -> Params:
+  """``params`` of ``num_raters`` raters with room for one more.
 
-  The new rater's row comes after theirs, before rows that are no rater's (such as a consensus).
+  What is fitted for the new rater starts as the mean of theirs; what is not is that of the rater
+  ``like``, since the mean of several raters' layers is no layer. The new row comes after theirs,
+  before rows that are no rater's (such as a consensus).
   """
-  flat = traverse_util.flatten_dict(params, sep='/')
-  stacked = {name for name in flat if re.search(_own(method).stacked, name)}
+  own, flat = _own(method), traverse_util.flatten_dict(params, sep='/')
 
-  def grow(leaf):
-    mean = leaf[:num_raters].mean(0, keepdims=True)
-    return jnp.concatenate([leaf[:num_raters], mean, leaf[num_raters:]])
+  def grow(name, leaf):
+    if not re.search(own.stacked, name):
+      return leaf
+    known = leaf[:num_raters]
+    row = known.mean(0) if re.search(own.fitted, name) else known[like]
+    return jnp.concatenate([known, row[None], leaf[num_raters:]])
 
-  grown = {name: grow(leaf) if name in stacked else leaf for name, leaf in flat.items()}
+  grown = {name: grow(name, leaf) for name, leaf in flat.items()}
   return traverse_util.unflatten_dict(grown, sep='/')
 
 
@@ -55,7 +62,8 @@ def adapt(
   """
   if len(image) != len(masks) or image.shape[1:3] != masks.shape[1:] or not len(image):
     raise ValueError(f'Images {image.shape} and masks {masks.shape} must be pairs of one size.')
-  flat = traverse_util.flatten_dict(with_new_rater(method, params, num_raters), sep='/')
+  like = _nearest(method, params, num_raters, image, masks, seed)
+  flat = traverse_util.flatten_dict(with_new_rater(method, params, num_raters, like), sep='/')
   fitted = {name for name in flat if re.search(_own(method).fitted, name)}
   row = {name: flat[name][num_raters] for name in fitted}
 
@@ -82,6 +90,25 @@ def adapt(
     key = jax.random.fold_in(jax.random.key(seed), step)
     row, state = step_fn(row, state, key, image[chosen], masks[chosen])
   return united(row)
+
+
+def _nearest(
+  method: Method, params: Params, num_raters: int, image: Any, masks: Any, seed: int
+) -> int:
+  """The known rater whose layers explain the new one's masks with the lowest loss."""
+  own = _own(method)
+  names = traverse_util.flatten_dict(params, sep='/')
+  if all(re.search(own.fitted, name) for name in names if re.search(own.stacked, name)):
+    return 0  # nothing is taken over
+  few = np.linspace(0, len(image) - 1, min(_COMPARED, len(image))).astype(int)
+  batch = _drawn_by(num_raters, jnp.asarray(image)[few], jnp.asarray(masks)[few])
+
+  @jax.jit
+  def loss(like):
+    grown = with_new_rater(method, params, num_raters, like)
+    return method.loss(grown, jax.random.key(seed), batch, jnp.asarray(_LATE)).value.mean()
+
+  return int(np.argmin([loss(rater) for rater in range(num_raters)]))
 
 
 def _drawn_by(rater: int, image: jax.Array, masks: jax.Array) -> Batch:
