@@ -97,7 +97,7 @@ def run(program: str, *args: str, devices: int, folder: Path) -> subprocess.Pope
 
 def finish(process: subprocess.Popen) -> None:
   try:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
   finally:
     process.kill()
   assert process.returncode == 0, output[-4000:]

@@ -4,7 +4,10 @@ python -m experiments.main --config=experiments/configs/annotator_consensus.py:p
 
 Data sets and scales as in ``default.py``.
 
-It has not been trained yet: no score to expect can be given.
+Measured 2026-11-21, phantom, 480 steps, 2 CPU cores beside other jobs, one run: GED 0.204, Dice
+soft 0.769, ECE 0.016; two samples differ by 0.320, two raters by 0.255. GED with 2, 5, 10, 25, 50
+sampler steps (24 images, 8 samples): 0.152, 0.164, 0.175, 0.191, 0.201. No other data set was
+tried.
 """
 
 from ml_collections import ConfigDict
