@@ -8,7 +8,7 @@ in the paper's code (2e-3 against 5e-5).
 Measured 2026-11-21, 2 CPU cores beside other jobs, one run each: phantom, 480 steps, GED of samples
 0.162, Dice rater 0.846, gap 0.069; cfos_wue1, 300 steps, GED 0.431, Dice rater 0.590, gap 0.039.
 Dirichlet sampling makes a step about twice as long as those of the others. ``field_pool=2``, which
-the paper scale takes because 16 raters then cost 1.6 times 4 instead of 3 times, gave on the phantom
+the paper scale takes because 16 raters then cost 1.6 times 4 instead of 3 times, gave on phantom
 GED 0.171, Dice rater 0.846, gap 0.065.
 """
 
