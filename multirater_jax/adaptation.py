@@ -10,10 +10,12 @@ import optax
 from flax import traverse_util
 from jaxtyping import Float, Integer
 
-from multirater_jax.method import Batch, Method, Params
+from multirater_jax import losses
+from multirater_jax.method import Batch, Method, Params, image_keys
 
 _LATE = 10**6  # a step after every ramp of a loss
-_COMPARED = 32  # images to find the nearest rater by
+_COMPARED = 128  # images to find the nearest rater by
+_TINY = 1e-7  # of a probability, before its logarithm
 
 
 def with_new_rater(
@@ -95,20 +97,27 @@ def adapt(
 def _nearest(
   method: Method, params: Params, num_raters: int, image: Any, masks: Any, seed: int
 ) -> int:
-  """The known rater whose layers explain the new one's masks with the lowest loss."""
+  """The known rater whose maps fit the new one's masks best, by cross-entropy and soft Dice.
+
+  Not by the method's loss, whose other terms tell the raters apart whatever the masks are.
+  """
   own = _own(method)
   names = traverse_util.flatten_dict(params, sep='/')
   if all(re.search(own.fitted, name) for name in names if re.search(own.stacked, name)):
     return 0  # nothing is taken over
-  few = np.linspace(0, len(image) - 1, min(_COMPARED, len(image))).astype(int)
-  batch = _drawn_by(num_raters, jnp.asarray(image)[few], jnp.asarray(masks)[few])
+  grown = with_new_rater(method, params, num_raters)
+  known = jnp.eye(num_raters + 1)[:num_raters]
 
   @jax.jit
-  def loss(like):
-    grown = with_new_rater(method, params, num_raters, like)
-    return method.loss(grown, jax.random.key(seed), batch, jnp.asarray(_LATE)).value.mean()
+  def misfit(key, image, mask):
+    maps = method.personalize(grown, key[None], image[None], known)[0]
+    truth = jnp.broadcast_to(mask, (num_raters, *mask.shape))
+    terms = losses.segmentation(jnp.log(maps + _TINY), truth)
+    return terms['cross_entropy'] + terms['dice']
 
-  return int(np.argmin([loss(rater) for rater in range(num_raters)]))
+  few = np.linspace(0, len(image) - 1, min(_COMPARED, len(image))).astype(int)
+  keys = image_keys(jax.random.key(seed), few)
+  return int(np.argmin(sum(misfit(*row) for row in zip(keys, image[few], masks[few], strict=True))))
 
 
 def _drawn_by(rater: int, image: jax.Array, masks: jax.Array) -> Batch:

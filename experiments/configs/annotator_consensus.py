@@ -19,7 +19,7 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
   _, scale = default.parse(argument)
   config = default.base('annotator_consensus', argument)
   config.model = default.diffusion(scale)
-  config.model.update({'parameterization': default.parameterization(scale), 'sampler': 'ddim'})
+  config.model.update(default.gaussian(scale))
   config.evaluation.update(default.diffusion_evaluation(scale))
   config.stages = ('levels',)
   config.stage.levels = default.stage(

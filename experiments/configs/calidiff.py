@@ -22,7 +22,7 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
   config = default.base('calidiff', argument)
   config.model = default.diffusion(scale)
   del config.model.num_loss_draws  # the raters of an image are its draws
-  config.model.update({'parameterization': default.parameterization(scale), 'sampler': 'ddim'})
+  config.model.update(default.gaussian(scale))
   config.evaluation.update(default.diffusion_evaluation(scale))
   config.stages = ('joint',)
   config.stage.joint = default.stage(

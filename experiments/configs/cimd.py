@@ -20,9 +20,8 @@ def get_config(argument: str = 'phantom') -> ConfigDict:
   config = default.base('cimd', argument)
   config.model = default.trunk(scale)
   config.model.update(default.diffusion(scale))
-  config.model.update(
-    {'parameterization': default.parameterization(scale), 'sampler': 'ddim', 'kl_weight': 1e-3}
-  )
+  config.model.update(default.gaussian(scale))
+  config.model.kl_weight = 1e-3
   config.evaluation.update(default.diffusion_evaluation(scale))
   config.stages = ('diversify',)
   config.stage.diversify = default.stage(
