@@ -25,6 +25,9 @@ from multirater_jax.workdir import write_json
 _RATER = flags.DEFINE_string('rater', None, 'Name of the new rater in the data set.')
 _IMAGES = flags.DEFINE_integer('num_images', 5, 'Images to fit, 1 to 20.', lower_bound=1)
 _STEPS = flags.DEFINE_integer('steps', 200, 'Steps of Adam.', lower_bound=1)
+flags.adopt_module_key_flags(data_flags)
+flags.declare_key_flag('workdir')
+flags.declare_key_flag('seed')
 
 
 def run() -> int:

@@ -24,6 +24,7 @@ _CONFIGS = Path(__file__).parent / 'configs'
 _METHODS = flags.DEFINE_list('methods', sorted(METHODS), 'Names of configs.')
 _DATA = flags.DEFINE_string('data', 'phantom', 'What follows the colon of --config.')
 _REFERENCE = flags.DEFINE_string('reference', 'prob_unet', 'Differences are taken to this method.')
+flags.declare_key_flag('workdir')
 _SHOWN = ('ged', 'dice_soft', 'dice_max', 'dice_rater', 'dice_rater_gap', 'ece')
 
 

@@ -20,6 +20,9 @@ from tfds_builders import checks, faults
 SHOWN = 5  # of the images of a finding
 
 _ALL = flags.DEFINE_bool('all', False, f'List every finding, not {SHOWN} of each kind.')
+flags.declare_key_flag('dataset')
+flags.declare_key_flag('manual_dir')
+flags.declare_key_flag('option')
 
 
 def run() -> int:

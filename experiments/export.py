@@ -6,10 +6,14 @@ Writes sample.stablehlo, personalize.stablehlo (for CPU, CUDA and TPU, any batch
 included) and model.json (digests, raters, preprocessing). ``multirater_jax/exported.py`` runs them.
 """
 
+from absl import flags
+
 from experiments import command, model_flags
 from multirater_jax.checkpoints import CheckpointError
 from multirater_jax.data.errors import DataError
 from multirater_jax.export import export
+
+flags.adopt_module_key_flags(model_flags)
 
 
 def run() -> int:

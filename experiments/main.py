@@ -48,6 +48,7 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Processes of the job.')
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Number of this process, from 0.')
+flags.declare_key_flag('workdir')
 
 _EXPECTED = (config_checks.ConfigError, DataError, CheckpointError, WorkdirError, NotFiniteError)
 

@@ -44,6 +44,8 @@ _OVERLAP = flags.DEFINE_float(
 )
 _HTML = flags.DEFINE_bool('html', False, 'Also write explorer.html, a page to look through it.')
 _SEG = flags.DEFINE_bool('dicom_seg', False, 'Of DICOM series also write a DICOM segmentation.')
+flags.adopt_module_key_flags(model_flags)
+flags.declare_key_flag('seed')
 
 SOME_FAILED = 3  # exit status
 

@@ -27,6 +27,7 @@ PICTURES = 16
 _PERCENTILES = (0.5, 99.5)  # of each image that the sheet shows as black and white
 
 _JOBS = flags.DEFINE_integer('jobs', 1, 'Processes that read the source; the set is the same.')
+flags.adopt_module_key_flags(data_flags)
 
 
 def run() -> int:

@@ -24,6 +24,7 @@ from multirater_jax.workdir import write_json
 _START = flags.DEFINE_string('start', 'conservative outline, excludes the halo', 'First prompt.')
 _END = flags.DEFINE_string('end', 'generous outline, includes the halo', 'Last prompt.')
 _POINTS = flags.DEFINE_integer('points', 5, 'Prompts from first to last.', lower_bound=2)
+flags.declare_key_flag('workdir')
 
 
 def run() -> int:

@@ -49,6 +49,8 @@ _CASE_PATTERN = flags.DEFINE_string(
   'intervals are over patients. By default every file is its own.',
 )
 _SPACING = flags.DEFINE_list('spacing', None, 'Pixel size in mm, h,w or d,h,w; NIfTI files know.')
+flags.declare_key_flag('workdir')
+flags.declare_key_flag('seed')
 
 
 def find() -> Found:

@@ -46,7 +46,9 @@ CHECKS = {
   'border': _Check(NOTE, 'masks that touch the border of the image'),
   'absent': _Check(NOTE, 'raters who did not draw on every image'),
   'spacing': _Check(NOTE, 'images of unknown pixel size'),
-  'cases': _Check(NOTE, 'every image is its own case; are there several of one patient?'),
+  'cases': _Check(
+    NOTE, 'every image is its own case; are there several of one patient? (option case_pattern)'
+  ),
   'notes': _Check(NOTE, 'what the reader says'),
 }
 

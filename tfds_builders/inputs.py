@@ -42,7 +42,7 @@ def find(path: pathlib.Path, data: Mapping[str, Any]) -> list[Input]:
   A folder is searched with all below it; its DICOM files make one input a CT series.
 
   Raises:
-    DataError: when there is nothing to predict, or two inputs would have one name.
+    DataError: when there is nothing to predict, or the outputs of two inputs would collide.
   """
   if not path.exists():
     raise DataError(f'--input={path} does not exist; give an image, a volume or a folder.')
@@ -56,7 +56,18 @@ def find(path: pathlib.Path, data: Mapping[str, Any]) -> list[Input]:
   names = [one.name for one in found]
   if twice := next((name for name in names if names.count(name) > 1), None):
     raise DataError(f'--input={path} holds two images called {twice}; rename one of them.')
+  _check_nesting(path, set(names))
   return found
+
+
+def _check_nesting(path: pathlib.Path, names: set[str]) -> None:
+  """The output of an image is a folder; another image's must not lie inside of it."""
+  for name in names:
+    for parent in pathlib.PurePosixPath(name).parents:
+      if str(parent) in names:
+        raise DataError(
+          f'--input={path} holds an image and a folder called {parent}; rename one of them.'
+        )
 
 
 def _file(file: pathlib.Path, root: pathlib.Path, data: Mapping[str, Any]) -> Input:

@@ -96,3 +96,11 @@ def test_two_inputs_of_one_name_are_refused(tmp_path):
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / f'a.{suffix}')
   with pytest.raises(DataError, match='two images called a'):
     inputs.find(tmp_path, FOLDER)
+
+
+def test_an_image_named_as_a_folder_of_images_is_refused(tmp_path):
+  (tmp_path / 'a').mkdir()
+  for name in ('a.png', 'a/b.png'):
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / name)
+  with pytest.raises(DataError, match='an image and a folder called a;'):
+    inputs.find(tmp_path, FOLDER)
