@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import memory
+from experiments import kernels, memory
 
 Rows = list[dict[str, Any]]
 
@@ -86,8 +86,9 @@ def write(path: Path | None, tables: dict[str, Rows]) -> None:
 
 
 def run(tables: Sequence[tuple[str, Callable[[], Rows]]], output: Path | None) -> None:
-  """Measures, prints and writes the tables one after another; memory is kept, as in training."""
+  """Measures, prints and writes the tables one after another; the process is set up as to train."""
   memory.keep_freed()
+  kernels.choose('bfloat16')
   print(', '.join(f'{key} {value}' for key, value in environment().items()))
   found = {}
   for title, measure in tables:

@@ -117,9 +117,10 @@ def parity(size: int) -> float:
 
 def beside_torch(size: int, batch: int) -> measure.Rows:
   """The U-Net in both libraries; ratios are to eager float32."""
-  forms = {'ours, float32': functools.partial(ours, size, batch, None)}
-  if jax.default_backend() != 'cpu':
-    forms['ours, bfloat16'] = functools.partial(ours, size, batch, 'bfloat16')
+  forms = {
+    'ours, float32': functools.partial(ours, size, batch, None),
+    'ours, bfloat16': functools.partial(ours, size, batch, 'bfloat16'),
+  }
   if importlib.util.find_spec('torch'):
     print(f'largest difference of the forward passes: {parity(64):.1e}')
     forms['PyTorch, eager float32 NCHW'] = functools.partial(peer, size, batch, expert=False)

@@ -14,7 +14,7 @@ from typing import Any
 from absl import flags
 
 import tfds_builders
-from experiments import command, data_flags
+from experiments import command, data_flags, kernels
 from multirater_jax import new_rater
 from multirater_jax.checkpoints import CheckpointError
 from multirater_jax.data.errors import DataError
@@ -37,6 +37,7 @@ def run() -> int:
   workdir = Path(command.WORKDIR.value)
   try:
     config = run_facts(workdir).config
+    kernels.choose(config['model'].get('dtype'))
     name = data_flags.dataset('folder')
     directory = tfds_builders.prepare(name, data_flags.DATA_DIR.value, **data_flags.options())
     percentiles = tuple(config['data']['percentiles']) or None

@@ -14,7 +14,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from experiments import command, config_checks, memory, run_data, run_files
+from experiments import command, config_checks, kernels, memory, run_data, run_files
 from experiments.dry_run import dry_run
 from multirater_jax import progress, sharding
 from multirater_jax.checkpoints import CheckpointError, digest
@@ -76,6 +76,7 @@ def run(config: ConfigDict) -> int:
     print(config)
     return 0
   config_checks.check_config(config)
+  kernels.choose(config.model.get('dtype'))
   join_processes(config)
   config_checks.check_devices(config)
   workdir = (

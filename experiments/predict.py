@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from experiments import command, dicom_seg, model_flags, prediction_output
+from experiments import command, dicom_seg, kernels, model_flags, prediction_output
 from multirater_jax import scans
 from multirater_jax.checkpoints import CheckpointError, digest
 from multirater_jax.data.errors import DataError
@@ -73,6 +73,7 @@ def run() -> int:
   )
   try:
     facts = run_facts(checkpoint)
+    kernels.choose(facts.config['model'].get('dtype'))
     model = load(checkpoint, model_flags.STAGE.value, new_rater=_NEW_RATER.value)
     model.style_of(wish.raters, wish.prompts)  # an unknown rater shows before the first image
   except (CheckpointError, ValueError) as error:

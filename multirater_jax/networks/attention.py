@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from multirater_jax.networks.convolution import Conv
+
 
 class BankAttention(nn.Module):
   """Returns ``query -> codes``: every query mixes a bank, softmax(q W_q (Z W_k)^T / sqrt(z)) Z W_v.
@@ -46,8 +48,8 @@ class LargeKernelGate(nn.Module):
   def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b h w c']:  # noqa: D102
     channels = x.shape[-1]
     depthwise = {'feature_group_count': channels, 'dtype': self.dtype}
-    gate = nn.Conv(channels, (5, 5), **depthwise)(x)
-    gate = nn.Conv(channels, (7, 7), kernel_dilation=3, **depthwise)(gate)
+    gate = Conv(channels, (5, 5), **depthwise)(x)
+    gate = Conv(channels, (7, 7), kernel_dilation=3, **depthwise)(gate)
     return 1 + nn.Dense(channels, kernel_init=nn.initializers.zeros)(gate)
 
 

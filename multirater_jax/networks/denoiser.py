@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from multirater_jax.networks.attention import SelfAttention
+from multirater_jax.networks.convolution import Conv
 from multirater_jax.networks.unet import (
   Map,
   average_pool,
@@ -42,11 +43,11 @@ class DenoiserBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x: Map, embedding: Float[Array, 'n d']) -> Float[Array, 'b h w c2']:  # noqa: D102
-    y = nn.Conv(self.width, (3, 3), dtype=self.dtype, name='conv1')(activate(x, self.dtype))
+    y = Conv(self.width, (3, 3), dtype=self.dtype, name='conv1')(activate(x, self.dtype))
     shift = nn.Dense(self.width, dtype=self.dtype, name='embedding')(embedding)
     y = activate(y + shift[:, None, None], self.dtype)
     zeros = nn.initializers.zeros
-    y = nn.Conv(self.width, (3, 3), kernel_init=zeros, dtype=self.dtype, name='conv2')(y)
+    y = Conv(self.width, (3, 3), kernel_init=zeros, dtype=self.dtype, name='conv2')(y)
     if x.shape[-1] != self.width:
       x = nn.Dense(self.width, dtype=self.dtype, name='shortcut')(x)
     x = x + y
@@ -96,7 +97,7 @@ class Denoiser(nn.Module):
     check_size(x, self.patch * 2 ** (len(self.widths) - 1))
     embedding = self._embedding(t, condition)
     x = space_to_depth(x.astype(self.dtype or x.dtype), self.patch)
-    x = nn.Conv(self.widths[0], (3, 3), dtype=self.dtype, name='stem')(x) + features
+    x = Conv(self.widths[0], (3, 3), dtype=self.dtype, name='stem')(x) + features
     skips = []
     for level, width in enumerate(self.widths):
       x = average_pool(x) if level else x
@@ -129,7 +130,7 @@ class Denoiser(nn.Module):
     channels = self.channels * self.patch**2
     x = activate(x, self.dtype)
     zeros = nn.initializers.zeros
-    x = nn.Conv(channels, (3, 3), kernel_init=zeros, dtype=self.dtype, name='output')(x)
+    x = Conv(channels, (3, 3), kernel_init=zeros, dtype=self.dtype, name='output')(x)
     return depth_to_space(x.astype(jnp.float32), self.patch)
 
 

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from multirater_jax.networks.convolution import Conv
 from multirater_jax.networks.unet import average_pool, space_to_depth
 
 
@@ -27,7 +28,7 @@ class PatchDiscriminator(nn.Module):
     x = space_to_depth(x.astype(self.dtype or x.dtype), self.patch)
     for level, width in enumerate(self.widths):
       x = average_pool(x) if level else x
-      x = nn.Conv(width, (3, 3), dtype=self.dtype)(x)
+      x = Conv(width, (3, 3), dtype=self.dtype)(x)
       x = nn.GroupNorm(num_groups=None, group_size=8, dtype=self.dtype)(x) if level else x
       x = nn.leaky_relu(x, 0.2)
     return nn.Dense(1, dtype=self.dtype)(x)[..., 0].astype(jnp.float32)

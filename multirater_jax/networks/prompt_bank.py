@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from multirater_jax.networks.convolution import Conv
 from multirater_jax.networks.unet import Map
 
 _he_normal = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal', 1, 2, batch_axis=0)
@@ -33,15 +34,13 @@ class PromptBank(nn.Module):
   def __call__(self, x: Map, style: Float[Array, 'b r']) -> Map:  # noqa: D102
     c = x.shape[-1]
     conv = {'kernel_size': (3, 3), 'use_bias': False, 'dtype': self.dtype}
-    mixed = jnp.concatenate([x, nn.Conv(c, **conv, name='from_mix')(self._mix(x))], axis=-1)
-    y = nn.silu(
-      nn.GroupNorm(num_groups=1, dtype=self.dtype)(nn.Conv(c, **conv, name='join')(mixed))
-    )
+    mixed = jnp.concatenate([x, Conv(c, **conv, name='from_mix')(self._mix(x))], axis=-1)
+    y = nn.silu(nn.GroupNorm(num_groups=1, dtype=self.dtype)(Conv(c, **conv, name='join')(mixed)))
     raters = self.param('raters', _he_normal, (style.shape[-1], x.shape[-1], self.channels))
     kernel = jnp.einsum('br,rcm->bcm', style, raters).astype(y.dtype)
     own = jnp.einsum('bhwc,bcm->bhwm', y, kernel)
-    y = nn.Conv(c, **conv, name='own')(jnp.concatenate([x, own], axis=-1))
-    y = nn.Conv(c, **conv, name='hidden')(nn.silu(y))
+    y = Conv(c, **conv, name='own')(jnp.concatenate([x, own], axis=-1))
+    y = Conv(c, **conv, name='hidden')(nn.silu(y))
     y = y * self._channel_gate(y)
     return x + nn.Dense(c, kernel_init=nn.initializers.zeros, dtype=self.dtype, name='output')(y)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from multirater_jax.networks.convolution import Conv
 from multirater_jax.networks.latent import LatentHead
 from multirater_jax.networks.stacked import StackedConv
 from multirater_jax.networks.unet import Features, average_pool, check_size
@@ -50,9 +51,7 @@ class ProSegUNet(nn.Module):
     width, stacked = self.field_dim, {'num_raters': self.num_raters, 'dtype': self.dtype}
     self.statistics = [StackedConv(width=n, **stacked) for n in (width, 2 * width, 2 * width)]
     self.remap = [StackedConv(width=n, **stacked) for n in (width, width // 2, width // 2)]
-    self.reconstruction = [
-      nn.Conv(n, (3, 3), dtype=self.dtype) for n in (width, self.image_channels)
-    ]
+    self.reconstruction = [Conv(n, (3, 3), dtype=self.dtype) for n in (width, self.image_channels)]
     self.head = LatentHead(self.num_classes, self.head_width, self.dtype)
     self.classifier = nn.Dense(_CLASSIFIER_WIDTH)
     shape = (self.num_raters, _CLASSIFIER_WIDTH)

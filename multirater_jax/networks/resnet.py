@@ -11,6 +11,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from multirater_jax.networks.convolution import Conv
 from multirater_jax.networks.unet import (
   AfterBlock,
   ConvBlock,
@@ -48,7 +49,7 @@ def _norm(kind: str, name: str, dtype: Any) -> nn.Module:
 
 
 def _conv(width: int, size: int, stride: int, *, name: str, dtype: Any) -> nn.Module:
-  return nn.Conv(
+  return Conv(
     width,
     (size, size),
     strides=stride,

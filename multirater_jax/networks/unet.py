@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
+from multirater_jax.networks.convolution import Conv
+
 Map = Float[Array, 'b h w c']
 Resized = Float[Array, 'b h2 w2 c2']
 AfterBlock = Callable[[int, Any], Any]
@@ -54,7 +56,7 @@ class ConvBlock(nn.Module):
   @nn.compact
   def __call__(self, x: Map) -> Float[Array, 'b h w c2']:  # noqa: D102
     for _ in range(self.convs):
-      x = nn.Conv(self.width, (3, 3), use_bias=False, dtype=self.dtype)(x)
+      x = Conv(self.width, (3, 3), use_bias=False, dtype=self.dtype)(x)
       x = nn.GroupNorm(num_groups=None, group_size=min(8, self.width), dtype=self.dtype)(x)
       x = nn.relu(x)
     return x
@@ -96,7 +98,7 @@ class UNet(nn.Module):
     full = nn.Dense(self.features * self.patch**2, dtype=self.dtype, name='to_features')(x)
     full = depth_to_space(full, self.patch)
     if self.patch > 1:  # without it the seams between the squares show in every contour
-      mend = nn.Conv(self.features, (3, 3), dtype=self.dtype, name='mend_seams')
+      mend = Conv(self.features, (3, 3), dtype=self.dtype, name='mend_seams')
       full = full + mend(nn.relu(full))
     return Features(full, tuple(levels))
 
