@@ -46,11 +46,15 @@ def example(count: int, size: int, num_raters: int) -> Batch:
 
 
 def training(
-  name: str, stage: int, batch: Batch, *, scale: str = 'cpu'
+  name: str, stage: int, batch: Batch, *, scale: str = 'cpu', dtype: str | None = None
 ) -> tuple[TrainState, Callable]:
-  """A stage of ``name``'s config before its first step, and its compiled step, with Adam."""
+  """A stage of ``name``'s config before its first step, and its compiled step, with Adam.
+
+  ``dtype`` is the config's where it is None.
+  """
   module = importlib.import_module(f'experiments.configs.{name}')
   config = module.get_config(f'phantom,{scale}').to_dict()
+  config['model']['dtype'] = dtype or config['model']['dtype']
   options = config['stage'][config['stages'][stage]]
   method = build_method(
     config, config['stages'][stage], num_raters=batch['masks'].shape[1], num_classes=2
