@@ -116,7 +116,7 @@ def _nearest(
     return terms['cross_entropy'] + terms['dice']
 
   few = np.linspace(0, len(image) - 1, min(_COMPARED, len(image))).astype(int)
-  keys = image_keys(jax.random.key(seed), few)
+  keys = image_keys(jax.random.key(seed), jnp.asarray(few))
   return int(np.argmin(sum(misfit(*row) for row in zip(keys, image[few], masks[few], strict=True))))
 
 
