@@ -71,7 +71,7 @@ class RaterParams(NamedTuple):
   """Which parameters belong to single raters, as regular expressions over their names."""
 
   stacked: str  # one row a rater, along the first axis
-  fitted: str  # those of them that ``adapt`` fits to a new rater; the others start as the mean
+  fitted: str  # those of them that ``adapt`` fits to a new rater; the others are a known rater's
 
 
 class Method(NamedTuple):
