@@ -56,7 +56,7 @@ EDGES = {
   'exported': set(),  # JAX alone
   'export': {'exported', 'method', 'model', 'trained'},
   'model': {'data', 'method', 'predict', 'text', 'trained', 'windows'},
-  'adaptation': {'method'},
+  'adaptation': {'losses', 'method'},
   'new_rater': {'adaptation', 'data', 'experiment', 'method', 'metrics', 'trained'},
   'comparison': {'data', 'metrics'},
   'prompt_obedience': {'experiment', 'method', 'scoring', 'style_prompts', 'text'},
