@@ -13,6 +13,10 @@ os.environ.setdefault(
 )
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
+from experiments import kernels  # noqa: E402
+
+kernels.choose(None)  # as the commands do, so that runs in this process and in others are alike
+
 
 # Methods that are checked whole by default: two stages, one stage with both outputs, samples alone.
 # All of them would take half an hour on two cores: -m slow, and -k NAME for one.

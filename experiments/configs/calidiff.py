@@ -4,14 +4,14 @@ python -m experiments.main --config=experiments/configs/calidiff.py:phantom
 
 Data sets and scales as in ``default.py``.
 
-Measured 2026-11-21, 2 CPU cores beside other jobs (10 to 13 CPU minutes a run with scoring),
-3 sampler steps, one run each: phantom, 480 steps, GED 0.194, Dice rater 0.798, gap 0.048, ECE
-0.0144, Brier 0.0053; lidc_slices, 400 steps, GED 0.367, Dice rater 0.648, gap 0.014; cfos_wue1, 400
-steps, GED 0.335, Dice rater 0.537, gap 0.025, ECE 0.0071. On the phantom that is better calibrated
-than ``prob_unet`` (0.0164, 0.0076); against ``diffoseg`` (0.0116, 0.0054) its ECE is worse and its
-Brier score alike; ``pionono`` (0.0104, 0.0045) beats all three. GED with 2, 3, 5, 10, 25, 50, 250
-sampler steps (48 images, 8 samples): phantom 0.190, 0.193, 0.195, 0.205, 0.227, 0.234, 0.241;
-lidc_slices 0.428, 0.423, 0.431, 0.432, 0.437, 0.446, 0.472.
+Measured 2026-11-21, 2 CPU cores beside other jobs (8 to 13 CPU minutes a run with scoring), 3
+ancestral steps, one run each: phantom, 480 steps, GED 0.205, Dice soft 0.796, Dice rater 0.803, gap
+0.050, ECE 0.0133, Brier 0.0052, two samples differ by 0.266, two raters by 0.255; lidc_slices, 400
+steps, GED 0.400, Dice rater 0.656, gap 0.014; cfos_wue1, 400 steps, GED 0.368, Dice rater 0.554,
+gap 0.031. GED on the phantom with 2, 3, 5, 10, 25, 250 sampler steps (48 images, 8 samples): 0.193,
+0.202, 0.204, 0.214, 0.240, 0.272. Calibration on the phantom is better than that of ``prob_unet``
+(ECE 0.0164, Brier 0.0076); beside ``diffoseg`` (0.0116, 0.0054) its ECE is worse and its Brier
+score a little better; ``pionono`` (0.0104, 0.0045) beats all three.
 """
 
 from ml_collections import ConfigDict

@@ -4,12 +4,11 @@ python -m experiments.main --config=experiments/configs/cimd.py:phantom
 
 Data sets and scales as in ``default.py``.
 
-Measured 2026-11-21, 2 CPU cores beside other jobs (8 to 10 CPU minutes a run with scoring),
-3 sampler steps, one run each: phantom, 480 steps, GED 0.193, Dice soft 0.771, ECE 0.019, two
-samples differ by 0.342, two raters by 0.255; lidc_slices, 400 steps, GED 0.320; cfos_wue1, 400
-steps, GED 0.324. GED with 2, 3, 5, 10, 25, 50, 250 sampler steps (48 images, 8 samples): phantom
-0.189, 0.188, 0.191, 0.198, 0.206, 0.209, 0.215; lidc_slices 0.385, 0.366, 0.365, 0.380, 0.386,
-0.402, 0.419.
+Measured 2026-11-21, 2 CPU cores beside other jobs (8 to 13 CPU minutes a run with scoring), 3
+ancestral steps, one run each: phantom, 480 steps, GED 0.201, Dice soft 0.786, ECE 0.0175, Brier
+0.0062, two samples differ by 0.296, two raters by 0.255; lidc_slices, 400 steps, GED 0.355;
+cfos_wue1, 400 steps, GED 0.365. GED on the phantom with 2, 3, 5, 10, 25, 250 sampler steps (48
+images, 8 samples): 0.192, 0.191, 0.203, 0.212, 0.234, 0.252.
 """
 
 from ml_collections import ConfigDict
