@@ -57,8 +57,14 @@ def flip_bit(path: Path, position: int = -1) -> None:
   path.write_bytes(data)
 
 
+def flip_bits(directory: Path, step: int) -> None:
+  """In the middle of every file of arrays: which of them is read depends on how they were merged."""
+  for path in (directory / str(step) / 'state').rglob('d/*'):
+    flip_bit(path, path.stat().st_size // 2)
+
+
 DAMAGES = {
-  'bit flip': lambda d, s: flip_bit(arrays_file(d, s), arrays_file(d, s).stat().st_size // 2),
+  'bit flip': flip_bits,
   'truncated': lambda d, s: os.truncate(arrays_file(d, s), arrays_file(d, s).stat().st_size // 2),
   'arrays missing': lambda d, s: shutil.rmtree(d / str(s) / 'state'),
   'index missing': lambda d, s: (d / str(s) / 'state' / 'manifest.ocdbt').unlink(),
