@@ -58,7 +58,7 @@ def flip_bit(path: Path, position: int = -1) -> None:
 
 
 def flip_bits(directory: Path, step: int) -> None:
-  """In the middle of every file of arrays: which of them is read depends on how they were merged."""
+  """In the middle of every file of arrays: which of them is read differs from run to run."""
   for path in (directory / str(step) / 'state').rglob('d/*'):
     flip_bit(path, path.stat().st_size // 2)
 
