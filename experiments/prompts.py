@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import command, run_data
+from experiments import command, kernels, run_data
 from multirater_jax.checkpoints import CheckpointError
 from multirater_jax.data.errors import DataError
 from multirater_jax.experiment import open_experiment, outputs_of
@@ -47,6 +47,7 @@ def measure(workdir: Path) -> dict[str, Any]:
   if not path.is_file():
     raise DataError(f'{workdir} is not the folder of a run: it has no config.json.')
   config = ConfigDict(json.loads(path.read_text()))
+  kernels.choose(config.model.get('dtype'))
   if 'text_dim' not in config.model:
     raise DataError(f'The method {config.method} takes no prompts; train prosona.')
   stage = [output.stage for output in outputs_of(config) if output.verb == 'personalize'][-1]

@@ -109,15 +109,19 @@ def _nearest(
   known = jnp.eye(num_raters + 1)[:num_raters]
 
   @jax.jit
-  def misfit(key, image, mask):
-    maps = method.personalize(grown, key[None], image[None], known)[0]
-    truth = jnp.broadcast_to(mask, (num_raters, *mask.shape))
-    terms = losses.segmentation(jnp.log(maps + _TINY), truth)
-    return terms['cross_entropy'] + terms['dice']
+  def misfits(grown, keys, images, masks):
+    def misfit(row):
+      key, image, mask = row
+      maps = method.personalize(grown, key[None], image[None], known)[0]
+      truth = jnp.broadcast_to(mask, (num_raters, *mask.shape))
+      terms = losses.segmentation(jnp.log(maps + _TINY), truth)
+      return terms['cross_entropy'] + terms['dice']
+
+    return jax.lax.map(misfit, (keys, images, masks)).sum(0)
 
   few = np.linspace(0, len(image) - 1, min(_COMPARED, len(image))).astype(int)
   keys = image_keys(jax.random.key(seed), jnp.asarray(few))
-  return int(np.argmin(sum(misfit(*row) for row in zip(keys, image[few], masks[few], strict=True))))
+  return int(misfits(grown, keys, image[few], masks[few]).argmin())
 
 
 def _drawn_by(rater: int, image: jax.Array, masks: jax.Array) -> Batch:
