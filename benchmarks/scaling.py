@@ -69,16 +69,12 @@ def run_child(name: str) -> None:
       return logs
 
     times = measure.times(again, repeats=5)
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state.trained))
-  cost = compiled.cost_analysis()
   print(
     json.dumps(
       {
         'collectives': dict(found),
         'seconds': times.median,
         'loss': float(np.mean(losses)),
-        'gradient_bytes': size,
-        'flops': cost['flops'],
       }
     )
   )
