@@ -85,10 +85,12 @@ def write(path: Path | None, tables: dict[str, Rows]) -> None:
     temporary.replace(path)
 
 
-def run(tables: Sequence[tuple[str, Callable[[], Rows]]], output: Path | None) -> None:
-  """Measures, prints and writes the tables one after another; the process is set up as to train."""
+def run(
+  tables: Sequence[tuple[str, Callable[[], Rows]]], output: Path | None, *, dtype: str | None = None
+) -> None:
+  """Measures, prints and writes the tables in turn, in a process set up to train in ``dtype``."""
   memory.keep_freed()
-  kernels.choose('bfloat16')
+  kernels.choose(dtype)
   print(', '.join(f'{key} {value}' for key, value in environment().items()))
   found = {}
   for title, measure in tables:

@@ -94,7 +94,7 @@ def train_stream(
   crop: str = 'random',
   jitter: int = 8,
   foreground_probability: float = 0.7,
-  num_threads: int = 2,
+  num_threads: int = 1,
   process_index: int = 0,
   process_count: int = 1,
 ) -> TrainStream:
