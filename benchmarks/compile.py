@@ -26,7 +26,7 @@ def start(name: str, stage: int, cache: str) -> dict[str, float]:
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
   command = [sys.executable, '-m', 'benchmarks.compile', '--child', name, str(stage)]
-  done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+  done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
   return json.loads(done.stdout.splitlines()[-1])
 
 

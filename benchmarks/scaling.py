@@ -34,7 +34,7 @@ def child(name: str, devices: int) -> dict:
   flags = f'--xla_force_host_platform_device_count={devices}'
   environment = {**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'}
   command = [sys.executable, '-m', 'benchmarks.scaling', '--child', name]
-  done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+  done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
   return json.loads(done.stdout.splitlines()[-1])
 
 
