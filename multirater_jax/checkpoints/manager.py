@@ -206,12 +206,13 @@ class Checkpoints:
 
   def _make_room(self, step: int) -> None:
     """Sets damaged checkpoints of this and later steps aside; refuses if one is intact."""
-    for other in [other for other in self.steps() if other >= step]:
-      if self._damage(other) is None:
-        raise CheckpointError(
-          f'checkpoint {other} exists in {self.directory}, so that checkpoint {step} cannot be '
-          'saved; continue from the newest one or use another folder'
-        )
+    later = [other for other in self.steps() if other >= step]
+    if intact := _seen_by_all([other for other in later if self._damage(other) is None]):
+      raise CheckpointError(
+        f'checkpoint {intact[0]} exists in {self.directory}, so that checkpoint {step} cannot be '
+        'saved; continue from the newest one or use another folder'
+      )
+    for other in _seen_by_all(later):
       self._set_aside(other)
 
   def _set_aside(self, step: int) -> None:
@@ -244,8 +245,18 @@ class Checkpoints:
     manifests = self._manifests()
     newest, best = self._keep
     keep = {*sorted(manifests)[-newest:], *self._ranked(manifests)[:best]}
-    for step in sorted(manifests.keys() - keep):
+    for step in _seen_by_all(sorted(manifests.keys() - keep)):
       self._writer.delete(step)
+
+
+def _seen_by_all(steps: list[int]) -> list[int]:
+  """The steps as process 0 sees them, when all have looked; only then may any of them change files.
+
+  A process that looked late would miss what another has deleted, and not join in deleting it.
+  """
+  count = int(multihost_utils.broadcast_one_to_all(np.asarray(len(steps), np.int32)))
+  padded = np.asarray([*steps, *[0] * count][:count], np.int32)
+  return multihost_utils.broadcast_one_to_all(padded).tolist()
 
 
 def _size(arrays: dict[str, np.ndarray]) -> int:
